@@ -1,0 +1,219 @@
+"""Every error kernelckpt raises, in one tree.
+
+KernelCkptError
+├── UsageError                  the caller's call or program is off; nothing changed
+│   ├── InvalidValueError       a value the state cannot hold exactly; names the path
+│   ├── UnknownProgramError     no program of that name in this scheduler
+│   ├── UnknownToolError        no tool of that name in this scheduler
+│   ├── UnknownTaskError        no task of that id in the table
+│   ├── TaskMismatchError       the id is taken by another program or input
+│   ├── TurnEnded               something was staged after the turn's ending
+│   └── TurnStalled             a turn staged nothing and ended in nothing
+├── EffectError                 the call made through the ledger raised
+│   └── EffectDenied            a human refused to have it done, or done again
+├── SchedulerStopped            the kernel stopped before the answer was there
+├── StorageError                the storage could not do what was asked
+│   ├── StorageUrlError         the URL names no storage that can be opened
+│   ├── StorageUnavailableError the folder or server cannot be used at all
+│   ├── StorageFullError        no space, no quota, no descriptor left
+│   ├── SyncFailedError         a sync failed: what was written there may be lost
+│   ├── NotFoundError           no such run, entry or blob
+│   └── UnknownOutcomeError     an append may or may not have happened
+├── OwnershipError              the run belongs to somebody else
+│   ├── RunOwnedError           its owner is alive
+│   └── FencedError             a later owner took the run over
+├── FormatError                 bytes that are not what they should be
+│   ├── DecodeError             a record does not have its type; names the path
+│   ├── UnsupportedVersionError written by a newer kernelckpt
+│   └── CorruptionError         acknowledged bytes are damaged or missing
+├── RestoreError                the state was read, but this program cannot run it
+└── CheckpointFailedError       saving failed too often; the kernel was halted
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class KernelCkptError(Exception):
+    """The root: every error of this package.
+
+    Attributes:
+        hint: what the user can do about it; printed by the command line.
+    """
+
+    hint: str = ""
+
+    def __init__(self, message: str, *, hint: str = "", **facts: Any) -> None:
+        """Keep the message, the hint, and each fact as an attribute of its name."""
+        super().__init__(message)
+        if hint:
+            self.hint = hint
+        for name, value in facts.items():
+            setattr(self, name, value)
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text} ({self.hint})" if self.hint else text
+
+    @property
+    def message(self) -> str:
+        """The text without the hint."""
+        return super().__str__()
+
+
+class UsageError(KernelCkptError):
+    """The call is off; nothing was changed."""
+
+
+class InvalidValueError(UsageError):
+    """A value that the state cannot hold exactly.
+
+    Attributes:
+        path: where it is, as `input.files[3]`.
+    """
+
+    path: str = ""
+
+
+class UnknownProgramError(UsageError):
+    """No program of that name is registered."""
+
+
+class UnknownToolError(UsageError):
+    """No tool of that name is registered."""
+
+
+class UnknownTaskError(UsageError):
+    """No task of that id is in the table."""
+
+
+class TaskMismatchError(UsageError):
+    """A task of that id exists with another program or another input."""
+
+
+class TurnEnded(UsageError):  # noqa: N818 - a public name
+    """Something was staged after the turn had been ended."""
+
+
+class TurnStalled(UsageError):  # noqa: N818 - a public name
+    """A turn staged nothing and ended in nothing: it would repeat for ever."""
+
+
+class EffectError(KernelCkptError):
+    """A call made through the ledger raised; raised alike on the first run and on a rerun.
+
+    Attributes:
+        name: the effect's name.
+        error: type and text of what was raised.
+    """
+
+    name: str = ""
+    error: str = ""
+
+
+class EffectDenied(EffectError):  # noqa: N818 - a public name
+    """An effect in doubt was decided as not to be done again."""
+
+
+class SchedulerStopped(KernelCkptError):  # noqa: N818 - a public name
+    """The kernel stopped before what was waited for had happened; restart and ask again."""
+
+
+class StorageError(KernelCkptError):
+    """The storage could not do what was asked."""
+
+
+class StorageUrlError(StorageError):
+    """The URL names no storage that can be opened here."""
+
+
+class StorageUnavailableError(StorageError):
+    """The folder or server cannot be used: missing, unreadable, not a storage of ours."""
+
+
+class StorageFullError(StorageError):
+    """No space, quota or descriptor is left; going on may work once there is."""
+
+
+class SyncFailedError(StorageError):
+    """A sync failed: what was written to that file since its last good sync may be lost."""
+
+
+class NotFoundError(StorageError):
+    """No such run, entry or blob."""
+
+
+class UnknownOutcomeError(StorageError):
+    """The answer to an append was lost: read the number back before anything else."""
+
+
+class OwnershipError(KernelCkptError):
+    """The run belongs to somebody else."""
+
+
+class RunOwnedError(OwnershipError):
+    """The run's owner is alive.
+
+    Attributes:
+        run_id: the run.
+        holder: what the owner said of itself.
+    """
+
+    run_id: str = ""
+    holder: str = ""
+
+
+class FencedError(OwnershipError):
+    """A later owner took the run over; this one must stop before its next output."""
+
+
+class FormatError(KernelCkptError):
+    """Bytes that are not what they should be."""
+
+
+class DecodeError(FormatError):
+    """A record does not have its type.
+
+    Attributes:
+        path: where, as `tasks["c1"].state`.
+    """
+
+    path: str = ""
+
+
+class UnsupportedVersionError(FormatError):
+    """The bytes were written by a newer version.
+
+    Attributes:
+        found: the version found.
+        supported: the newest one this package reads.
+    """
+
+    found: int = 0
+    supported: int = 0
+
+
+class CorruptionError(FormatError):
+    """Acknowledged bytes are damaged or missing.
+
+    Attributes:
+        lost: descriptions of what would be lost by going on without them.
+    """
+
+    lost: Sequence[str] = ()
+
+
+class RestoreError(KernelCkptError):
+    """The state is sound, but this program cannot run it.
+
+    Attributes:
+        missing: what is missing, as `program "survey" (tasks a, b)`.
+    """
+
+    missing: Sequence[str] = ()
+
+
+class CheckpointFailedError(KernelCkptError):
+    """Saving failed too often in a row, or can never succeed; the kernel was halted."""
