@@ -1,0 +1,1 @@
+"""Records to msgpack bytes and back: typed values, frames, digests, versions."""

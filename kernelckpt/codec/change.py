@@ -1,0 +1,176 @@
+"""Payloads of frames: changes by key, items of a stream, and references to items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from kernelckpt.abc import Append, Change, Key, Put, Remove
+from kernelckpt.codec.frame import (
+    ITEMS,
+    MAX_PAYLOAD_BYTES,
+    RECORDS,
+    UNREADABLE,
+    Frame,
+    bin_head,
+    encode_plain,
+    new_unpacker,
+)
+from kernelckpt.codec.version import UPGRADES, UpgradeStep, upgrade
+from kernelckpt.errors import DecodeError
+
+_REMOVED, _SET, _STREAM = 3, 4, 5
+
+
+class Reference(Struct, frozen=True):
+    """Where one frame of items lies.
+
+    Attributes:
+        blob: the blob it is in; "" when it is in an entry.
+        epoch: the entry's epoch; 0 for a blob.
+        sequence: the entry's number; 0 for a blob.
+        offset: where the frame begins in the entry or blob.
+        length: the frame's length, in bytes.
+        start: the index of its first item in the stream.
+    """
+
+    blob: str
+    epoch: int
+    sequence: int
+    offset: int
+    length: int
+    start: int
+
+
+class StreamIndex(Struct, frozen=True):
+    """A stream as a base keeps it: how many items, and where they lie (packed references)."""
+
+    key: Key
+    items: int
+    references: bytes
+
+
+def put_head(key: Key, size: int) -> bytes:
+    """All that comes before the bytes of a record that is set; `size` is their number."""
+    return b"\x94" + encode_plain(key)[1:] + bin_head(size)
+
+
+def encode_remove(key: Key) -> bytes:
+    """A record, or a stream, that is gone."""
+    return encode_plain(key)
+
+
+def items_head(key: Key, start: int, count: int) -> bytes:
+    """All that comes before the items of a frame, each of which follows behind its `bin_head`."""
+    return b"\x95" + encode_plain((*key, start))[1:] + _array_head(count)
+
+
+def encode_index(index: StreamIndex) -> bytes:
+    """A stream's line in a base."""
+    return encode_plain((*index.key, index.items, index.references))
+
+
+def encode_reference(reference: Reference) -> bytes:
+    """A reference in packed form, 8 to 25 bytes for an entry."""
+    tail = (reference.offset, reference.length, reference.start)
+    if reference.blob:
+        return encode_plain((reference.blob, *tail))
+    return encode_plain((reference.epoch, reference.sequence, *tail))
+
+
+def decode_changes(frame: Frame, where: str, steps: Mapping[int, UpgradeStep] = UPGRADES) -> Sequence[Change]:
+    """The changes in a frame of records or of items, brought to the present version.
+
+    Raises:
+        DecodeError: the payload is not what its type says.
+    """
+    if frame.type == RECORDS:
+        changes: Sequence[Change] = [_change(value, where) for value in _objects(frame.payload, where, _SET)]
+    elif frame.type == ITEMS:
+        changes = [_append(frame.payload, where)]
+    else:
+        raise DecodeError(f"{where}: a frame of type {frame.type} holds no changes", path=where)
+    return upgrade(changes, frame.version, steps)
+
+
+def decode_index(frame: Frame, where: str) -> list[StreamIndex]:
+    """The streams that a frame of a base lists."""
+    found = []
+    for value in _objects(frame.payload, where, _STREAM):
+        if (
+            len(value) != _STREAM
+            or not _is_key(value)
+            or not _is_count(value[3])
+            or type(value[4]) is not bytes
+        ):
+            raise DecodeError(f"{where}: not a stream's line", path=where)
+        found.append(StreamIndex(value[:3], value[3], value[4]))
+    return found
+
+
+def decode_references(packed: bytes | bytearray, where: str) -> list[Reference]:
+    """Packed references, in order."""
+    found = []
+    for value in _objects(packed, where, _STREAM):
+        if len(value) == _STREAM and all(map(_is_count, value)):
+            found.append(Reference("", *value))
+        elif len(value) == _SET and type(value[0]) is str and value[0] and all(map(_is_count, value[1:])):
+            found.append(Reference(value[0], 0, 0, *value[1:]))
+        else:
+            raise DecodeError(f"{where}: not a reference", path=where)
+    return found
+
+
+def _change(value: tuple[Any, ...], where: str) -> Put | Remove:
+    if not _is_key(value):
+        raise DecodeError(f"{where}: a change without a key", path=where)
+    if len(value) == _REMOVED:
+        return Remove(value)
+    if len(value) != _SET or type(value[3]) is not bytes:
+        raise DecodeError(f"{where}: not a change", path=where)
+    return Put(value[:3], value[3])
+
+
+def _append(payload: bytes, where: str) -> Append:
+    values = _objects(payload, where, MAX_PAYLOAD_BYTES)
+    if len(values) != 1 or len(values[0]) != 5 or not _is_key(values[0]):
+        raise DecodeError(f"{where}: not the items of a stream", path=where)
+    *_, start, items = values[0]
+    if not _is_count(start) or type(items) is not tuple or not all(type(item) is bytes for item in items):
+        raise DecodeError(f"{where}: not the items of a stream", path=where)
+    return Append(values[0][:3], start, items)
+
+
+def _objects(payload: bytes | bytearray, where: str, array: int) -> list[tuple[Any, ...]]:
+    unpacker = new_unpacker(len(payload), array=min(array, max(len(payload), _STREAM)))
+    values, end = [], 0
+    try:
+        unpacker.feed(payload)
+        for value in unpacker:
+            if type(value) is not tuple:
+                raise DecodeError(f"{where}: not an array", path=where)
+            values.append(value)
+            end = unpacker.tell()
+    except UNREADABLE as error:
+        raise DecodeError(f"{where}: {type(error).__name__}: {error}", path=where) from error
+    if end != len(payload):
+        raise DecodeError(f"{where}: its objects do not span its bytes", path=where)
+    return values
+
+
+def _is_key(value: tuple[Any, ...]) -> bool:
+    return len(value) >= 3 and type(value[0]) is str and type(value[1]) is str and type(value[2]) is int
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _array_head(count: int) -> bytes:
+    if count < 16:
+        return bytes((0x90 | count,))
+    if count < 1 << 16:
+        return b"\xdc" + count.to_bytes(2, "big")
+    return b"\xdd" + count.to_bytes(4, "big")

@@ -1,0 +1,211 @@
+"""Entries and blobs: their headers, the metadata that is listed without them, the facts of a base."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct
+
+from kernelckpt.abc import META_BYTES
+from kernelckpt.codec.frame import DIGEST_BYTES, encode_plain, entry_origin
+from kernelckpt.codec.version import FORMAT, FORMAT_VERSION, UPGRADES, UpgradeStep, check_version
+from kernelckpt.errors import CorruptionError, DecodeError, UsageError
+
+MAX_TRIGGER_BYTES = 64
+"""The longest trigger label, in bytes."""
+
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
+Digest16: TypeAlias = Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
+Kind: TypeAlias = Literal["delta", "base"]
+
+
+_SEAL_HEAD = b"\xc4\x10"
+_SEAL_BYTES = len(_SEAL_HEAD) + DIGEST_BYTES
+
+
+class EntryHeader(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
+    """The first object of an entry.
+
+    Attributes:
+        kind: "delta" holds changes; "base" holds the facts of a base and no change.
+        previous_epoch, previous_sequence, previous_digest: the entry this one follows; zeros for the first.
+        wall_ms: milliseconds since 1970 when it was encoded; for display.
+        turn: kernel turns so far.
+        changes: how many changes its frames hold.
+    """
+
+    format: Literal["kckpt"] = FORMAT
+    version: Count = FORMAT_VERSION
+    kind: Kind
+    run_id: str
+    epoch: Count
+    sequence: Count
+    previous_epoch: Count
+    previous_sequence: Count
+    previous_digest: Digest16
+    wall_ms: int
+    turn: Count
+    changes: Count
+
+
+class BlobHeader(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
+    """The first object of a blob: which one it is, and after which entry its writing began."""
+
+    format: Literal["kckpt"] = FORMAT
+    version: Count = FORMAT_VERSION
+    kind: Literal["blob"] = "blob"
+    run_id: str
+    name: str
+    since: Count
+
+
+class BlobPointer(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A blob as an entry names it: name, length in bytes, digest, and the `since` of its header."""
+
+    name: str
+    size: Count
+    digest: Digest16
+    since: Count
+
+
+class LiveEntries(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Entries `first` to `last`, deleted together, of which a base refers to `live` bytes."""
+
+    first: Count
+    last: Count
+    live: Count
+
+
+class LiveBlob(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A blob of items of which a base refers to `live` bytes."""
+
+    name: str
+    live: Count
+
+
+class BaseFacts(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What the entry of a base says of it.
+
+    Attributes:
+        state: the blob of its records and references.
+        records: how many records that blob holds.
+        streams: how many streams it lists.
+        entries: the entries up to `state.since` that hold items it refers to.
+        blobs: the blobs that hold items it refers to.
+    """
+
+    state: BlobPointer
+    records: Count
+    streams: Count
+    entries: tuple[LiveEntries, ...]
+    blobs: tuple[LiveBlob, ...]
+
+
+class EntryMeta(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
+    """What is listed of an entry without reading it; the names are those of `EntryHeader`.
+
+    Attributes:
+        digest: the entry's own digest, which its successor names.
+        trigger: what asked for it; at most 64 bytes.
+        state: for a base, the blob of its records and references.
+    """
+
+    version: Count = FORMAT_VERSION
+    kind: Kind
+    previous_epoch: Count
+    previous_sequence: Count
+    previous_digest: Digest16
+    digest: Digest16
+    wall_ms: int
+    turn: Count
+    changes: Count
+    trigger: str
+    state: BlobPointer | None
+
+
+_META = msgspec.msgpack.Decoder(EntryMeta)
+_RAW = msgspec.msgpack.Decoder(tuple[Any, ...])
+_FACTS = msgspec.msgpack.Decoder(BaseFacts)
+
+
+def encode_meta(meta: EntryMeta, run_id: str, epoch: int, sequence: int) -> bytes:
+    """The metadata of the entry (epoch, sequence): an array, then its seal.
+
+    Raises:
+        UsageError: it is longer than a storage keeps.
+    """
+    raw = encode_plain(meta)
+    sealed = raw + _SEAL_HEAD + _seal(raw, run_id, epoch, sequence)
+    if len(sealed) > META_BYTES:
+        raise UsageError(f"an entry's metadata of {len(sealed)} bytes", hint="use a shorter trigger label")
+    return sealed
+
+
+def decode_meta(
+    data: bytes, run_id: str, epoch: int, sequence: int, steps: Mapping[int, UpgradeStep] = UPGRADES
+) -> EntryMeta:
+    """The metadata of the entry (epoch, sequence) of this run.
+
+    Raises:
+        CorruptionError: the seal does not fit: damaged, or of another entry or run.
+        UnsupportedVersionError: it was written by a newer version.
+        DecodeError: it is not what it should be.
+    """
+    where = f"entry {sequence}: metadata"
+    raw, seal = data[:-_SEAL_BYTES], data[-_SEAL_BYTES:]
+    if len(data) > META_BYTES or seal != _SEAL_HEAD + _seal(raw, run_id, epoch, sequence):
+        raise CorruptionError(f"{where}: its seal does not fit its bytes")
+    try:
+        fields = _RAW.decode(raw)
+        check_version(fields[0] if fields else None, where, steps)
+        meta = _META.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise DecodeError(f"{where}: {error}", path=where) from error
+    if meta.previous_sequence >= sequence or (meta.kind == "base") is not (meta.state is not None):
+        raise DecodeError(f"{where}: it contradicts itself", path=where)
+    return meta
+
+
+def check_header(fields: tuple[Any, ...], expected: EntryHeader | BlobHeader, where: str) -> None:
+    """Raise `CorruptionError` unless a container's header says what it was listed as."""
+    try:
+        found = msgspec.convert(fields, type(expected), strict=True)
+    except msgspec.ValidationError as error:
+        raise DecodeError(f"{where}: header: {error}", path=where) from error
+    for name in expected.__struct_fields__:
+        value, listed = getattr(found, name), getattr(expected, name)
+        if value != listed:
+            raise CorruptionError(f"{where}: its header says {name} {value!r} instead of {listed!r}")
+
+
+def header_of(meta: EntryMeta, run_id: str, epoch: int, sequence: int) -> EntryHeader:
+    """The header that an entry with this metadata must have."""
+    return EntryHeader(
+        version=meta.version,
+        kind=meta.kind,
+        run_id=run_id,
+        epoch=epoch,
+        sequence=sequence,
+        previous_epoch=meta.previous_epoch,
+        previous_sequence=meta.previous_sequence,
+        previous_digest=meta.previous_digest,
+        wall_ms=meta.wall_ms,
+        turn=meta.turn,
+        changes=meta.changes,
+    )
+
+
+def decode_facts(payload: bytes, where: str) -> BaseFacts:
+    """The facts of a base from the payload of their frame."""
+    try:
+        return _FACTS.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise DecodeError(f"{where}: {error}", path=where) from error
+
+
+def _seal(raw: bytes, run_id: str, epoch: int, sequence: int) -> bytes:
+    origin = entry_origin(run_id, epoch, sequence)
+    return hashlib.blake2b(origin + raw, digest_size=DIGEST_BYTES).digest()

@@ -1,0 +1,257 @@
+"""Containers: a header, frames with a digest each, and a closing; entries and blobs are both one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
+import msgpack  # type: ignore[import-untyped]  # it ships no annotations
+from msgspec import Struct
+from msgspec.msgpack import Encoder
+
+from kernelckpt.codec.version import FORMAT, FORMAT_VERSION, UPGRADES, UpgradeStep, check_version
+from kernelckpt.errors import CorruptionError, DecodeError, UnsupportedVersionError
+
+RECORDS, ITEMS, STREAMS, BASE = 1, 2, 3, 4
+"""Types of frames: records set and removed, items of one stream, references to items, facts of a base."""
+
+PLAIN = 0
+"""The encoding of a payload: as it is. Others are refused until they exist."""
+
+DIGEST_BYTES = 16
+NO_DIGEST = bytes(DIGEST_BYTES)
+
+MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
+MAX_FRAMES = 1 << 24
+MAX_TEXT_BYTES = 64 * 1024
+FEED_BYTES = 1024 * 1024
+"""The largest piece to give to `ContainerDecoder.feed` at once."""
+
+_END = "end"
+_FRAME_FIELDS = 5
+_HEADER_FIELDS = 64
+
+Digest: TypeAlias = "hashlib.blake2b"
+encode_plain = Encoder().encode
+"""A tuple of numbers, text and bytes to plain msgpack, each in its shortest form."""
+
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    msgpack.UnpackException,
+)
+"""What msgpack raises on bytes that are not what they should be."""
+
+
+class Frame(Struct, frozen=True):
+    """One frame as read, its digest checked.
+
+    Attributes:
+        type: `RECORDS`, `ITEMS`, `STREAMS` or `BASE`.
+        version: the format version its payload was written in.
+        offset: where it begins in its container.
+        length: its length in the container, in bytes.
+        payload: the decoded payload.
+    """
+
+    type: int
+    version: int
+    offset: int
+    length: int
+    payload: bytes
+
+
+def entry_origin(run_id: str, epoch: int, sequence: int) -> bytes:
+    """What ties the digests of an entry's frames to that entry."""
+    return encode_plain((run_id, epoch, sequence))
+
+
+def blob_origin(run_id: str, name: str) -> bytes:
+    """What ties the digests of a blob's frames to that blob."""
+    return encode_plain((run_id, name))
+
+
+def bin_head(size: int) -> bytes:
+    """The bytes msgpack puts before a bin of that size."""
+    if size < 1 << 8:
+        return b"\xc4" + size.to_bytes(1, "big")
+    if size < 1 << 16:
+        return b"\xc5" + size.to_bytes(2, "big")
+    return b"\xc6" + size.to_bytes(4, "big")
+
+
+def frame_digest(
+    origin: bytes, offset: int, kind: int, size: int, *, version: int = FORMAT_VERSION, encoding: int = PLAIN
+) -> Digest:
+    """The digest of a frame, to be updated with its payload of `size` bytes."""
+    head = encode_plain((offset, kind, version, encoding, size))
+    return hashlib.blake2b(origin + head, digest_size=DIGEST_BYTES)
+
+
+def frame_head(
+    kind: int, digest: bytes, size: int, *, version: int = FORMAT_VERSION, encoding: int = PLAIN
+) -> bytes:
+    """All of a frame that comes before its payload."""
+    fields = encode_plain((kind, version, encoding, digest))
+    return b"\x95" + fields[1:] + bin_head(size)
+
+
+def container_digest(header: bytes) -> Digest:
+    """The digest of a container, to be updated with the digest of each frame, then by `closing`."""
+    return hashlib.blake2b(header, digest_size=DIGEST_BYTES)
+
+
+def closing(digest: Digest, frames: int) -> tuple[bytes, bytes]:
+    """The closing object of a container of so many frames, and the container's digest."""
+    digest.update(encode_plain((_END, frames)))
+    value = digest.digest()
+    return encode_plain((_END, frames, value)), value
+
+
+def decode_frame(data: bytes, origin: bytes, offset: int, where: str) -> Frame:
+    """The one frame that spans exactly these bytes, as a ranged read of a container gives them.
+
+    Raises:
+        CorruptionError: its digest does not fit.
+        DecodeError: it is no frame.
+    """
+    unpacker = new_unpacker(len(data))
+    try:
+        unpacker.feed(data)
+        fields = unpacker.unpack()
+    except UNREADABLE as error:
+        raise DecodeError(f"{where}: not a frame: {error}", path=where) from error
+    if unpacker.tell() != len(data):
+        raise DecodeError(f"{where}: bytes beside the frame", path=where)
+    frame, _ = _check_frame(fields, origin, offset, len(data), where)
+    return frame
+
+
+def new_unpacker(buffer_bytes: int, *, array: int = _HEADER_FIELDS) -> msgpack.Unpacker:
+    """A msgpack reader that refuses maps, ext types and anything larger than a frame may be."""
+    return msgpack.Unpacker(
+        use_list=False,
+        max_buffer_size=max(buffer_bytes, 1),
+        max_array_len=array,
+        max_bin_len=MAX_PAYLOAD_BYTES,
+        max_str_len=MAX_TEXT_BYTES,
+        max_map_len=0,
+        max_ext_len=0,
+    )
+
+
+def _check_frame(fields: Any, origin: bytes, offset: int, length: int, where: str) -> tuple[Frame, bytes]:
+    if type(fields) is not tuple or len(fields) != _FRAME_FIELDS:
+        raise DecodeError(f"{where}: not a frame", path=where)
+    kind, version, encoding, digest, payload = fields
+    numbers = all(type(value) is int and value >= 0 for value in (kind, version, encoding))
+    if not numbers or type(digest) is not bytes or type(payload) is not bytes:
+        raise DecodeError(f"{where}: not a frame", path=where)
+    expected = frame_digest(origin, offset, kind, len(payload), version=version, encoding=encoding)
+    expected.update(payload)
+    if expected.digest() != digest:
+        raise CorruptionError(f"{where}: its digest does not fit its bytes")
+    if length != len(frame_head(kind, digest, len(payload), version=version, encoding=encoding)) + len(
+        payload
+    ):
+        raise DecodeError(f"{where}: not in the shortest form", path=where)
+    if encoding != PLAIN:
+        raise UnsupportedVersionError(
+            f"{where}: payload encoding {encoding} is not known",
+            hint="upgrade kernelckpt",
+            found=encoding,
+            supported=PLAIN,
+        )
+    if kind not in {RECORDS, ITEMS, STREAMS, BASE}:
+        raise DecodeError(f"{where}: frame type {kind} is not known", path=where)
+    return Frame(kind, version, offset, length, payload), digest
+
+
+class ContainerDecoder:
+    """Reads a container from pieces: feed them in order, take the frames, then `finish`.
+
+    Frames are given out as they are verified; what they add up to counts only once `finish` returned.
+    """
+
+    def __init__(self, origin: bytes, where: str, steps: Mapping[int, UpgradeStep] = UPGRADES) -> None:
+        """Expect the container that `origin` names; `where` names it in errors."""
+        self.header: tuple[Any, ...] = ()
+        self._origin = origin
+        self._where = where
+        self._steps = steps
+        self._unpacker = new_unpacker(MAX_PAYLOAD_BYTES + 2 * FEED_BYTES)
+        self._chain = container_digest(b"")
+        self._offset = 0
+        self._fed = 0
+        self._frames = 0
+        self._digest = b""
+
+    def feed(self, data: bytes | memoryview) -> Iterator[Frame]:
+        """The frames that these bytes complete.
+
+        Raises:
+            FormatError: the bytes are not what they should be.
+        """
+        try:
+            self._unpacker.feed(data)
+            self._fed += len(data)
+            for value in self._unpacker:
+                frame = self._take(value)
+                if frame is not None:
+                    yield frame
+        except UNREADABLE as error:
+            where = f"{self._where}: byte {self._offset}"
+            raise DecodeError(f"{where}: {type(error).__name__}: {error}", path=where) from error
+
+    def finish(self) -> bytes:
+        """Check that the container is whole and return its digest.
+
+        Raises:
+            CorruptionError: it ends early, or more follows.
+        """
+        if not self._digest:
+            raise CorruptionError(f"{self._where}: it ends after {self._fed} bytes, before its closing")
+        if self._fed != self._offset:
+            raise CorruptionError(f"{self._where}: {self._fed - self._offset} bytes follow its closing")
+        return self._digest
+
+    def _take(self, value: Any) -> Frame | None:
+        begin, self._offset = self._offset, self._unpacker.tell()
+        if self._digest:
+            raise CorruptionError(f"{self._where}: something follows its closing")
+        if not self.header:
+            self._take_header(value)
+            return None
+        if type(value) is tuple and value and value[0] == _END:
+            self._take_closing(value, self._offset - begin)
+            return None
+        where = f"{self._where}: frame {self._frames}"
+        frame, digest = _check_frame(value, self._origin, begin, self._offset - begin, where)
+        if frame.version != self.header[1]:
+            raise DecodeError(f"{where}: of another version than its header", path=where)
+        self._chain.update(digest)
+        self._frames += 1
+        if self._frames > MAX_FRAMES:
+            raise DecodeError(f"{self._where}: more than {MAX_FRAMES} frames", path=self._where)
+        return frame
+
+    def _take_header(self, value: Any) -> None:
+        where = f"{self._where}: header"
+        if type(value) is not tuple or len(value) < 2 or value[0] != FORMAT:
+            raise DecodeError(f"{where}: not of this format", path=where)
+        check_version(value[1], where, self._steps)
+        raw = encode_plain(value)
+        if len(raw) != self._offset:
+            raise DecodeError(f"{where}: not in the shortest form", path=where)
+        self.header = value
+        self._chain = container_digest(raw)
+
+    def _take_closing(self, value: tuple[Any, ...], length: int) -> None:
+        raw, digest = closing(self._chain, self._frames)
+        if value != (_END, self._frames, digest) or len(raw) != length:
+            raise CorruptionError(f"{self._where}: its closing does not fit its frames")
+        self._digest = digest

@@ -1,0 +1,101 @@
+"""Kernel records and their msgpack bytes: one type for each kind, errors that name the record."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from kernelckpt.abc import Key
+from kernelckpt.errors import DecodeError, InvalidValueError
+from kernelckpt.model.approval import Approval
+from kernelckpt.model.context import Context
+from kernelckpt.model.effect import Effect
+from kernelckpt.model.inbox import InboxEntry, SentKey
+from kernelckpt.model.kernel import KernelTotals, Value
+from kernelckpt.model.message import Message
+from kernelckpt.model.signal import QueuedSignal
+from kernelckpt.model.tcb import Tcb
+
+RECORD_TYPES: dict[str, type[msgspec.Struct]] = {
+    "kernel": KernelTotals,
+    "task": Tcb,
+    "state": Value,
+    "input": Value,
+    "context": Context,
+    "inbox": InboxEntry,
+    "sent": SentKey,
+    "approval": Approval,
+    "effect": Effect,
+    "signal": QueuedSignal,
+}
+"""The type of the record of each kind."""
+
+STREAMS = ("system", "knowledge", "history")
+"""Kinds that are streams of messages; n is the generation."""
+
+_R = TypeVar("_R", bound=msgspec.Struct)
+_encoder = msgspec.msgpack.Encoder()
+_decoders = {kind: msgspec.msgpack.Decoder(type_) for kind, type_ in RECORD_TYPES.items()}
+_message_decoder = msgspec.msgpack.Decoder(Message)
+
+
+def encode_record(record: msgspec.Struct, path: str = "") -> bytes:
+    """The msgpack bytes of a record.
+
+    Raises:
+        InvalidValueError: it holds something msgpack cannot.
+    """
+    try:
+        return _encoder.encode(record)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        where = path or type(record).__name__
+        message = f"{where}: {error}"
+        raise InvalidValueError(message, path=where, hint="keep plain data in it") from error
+
+
+def decode_record(key: Key, data: bytes) -> msgspec.Struct:
+    """The record kept under `key`.
+
+    Raises:
+        DecodeError: of another type, or with unknown labels or fields; the path names the place.
+    """
+    kind = key[0]
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        raise DecodeError(f"{path_of(key)}: unknown kind of record {kind!r}", path=path_of(key))
+    record: msgspec.Struct = _decode(decoder, data, path_of(key))
+    return record
+
+
+def decode_message(data: bytes, path: str = "message") -> Message:
+    """A message; its arguments are fresh objects that nobody shares.
+
+    Raises:
+        DecodeError: it is not one.
+    """
+    message: Message = _decode(_message_decoder, data, path)
+    return message
+
+
+def unshared(record: _R) -> _R:
+    """A copy that shares no mutable plain data with the original."""
+    return msgspec.msgpack.decode(encode_record(record), type=type(record))
+
+
+def path_of(key: Key) -> str:
+    """How errors name a record: `task["c1"]`, `inbox["c1"][4]`, `kernel`."""
+    kind, task, number = key
+    named = f'{kind}["{task}"]' if task else kind
+    return f"{named}[{number}]" if number else named
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[Any], data: bytes, path: str) -> Any:
+    try:
+        return decoder.decode(data)
+    except msgspec.ValidationError as error:
+        text, _, inner = str(error).partition(" - at `")
+        place = path + inner.rstrip("`").removeprefix("$")
+        raise DecodeError(f"{place}: {text}", path=place) from error
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise DecodeError(f"{path}: {error}", path=path) from error

@@ -1,0 +1,66 @@
+"""Values of a program (state, input, output) and of tools: declared types to plain msgpack and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from kernelckpt.codec.plain import check_plain
+from kernelckpt.errors import DecodeError, InvalidValueError
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+class ValueCodec:
+    """Encodes and decodes values of one type, exactly or not at all."""
+
+    def __init__(self, type_: Any = None) -> None:
+        """Without a type: plain data. With one: a msgspec struct, dataclass, pydantic model, or the like."""
+        self.type = type_
+        self._pydantic = isinstance(type_, type) and hasattr(type_, "model_validate")
+        plain = type_ is None or self._pydantic
+        self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Any if plain else type_)
+
+    def encode(self, value: Any, path: str) -> bytes:
+        """The bytes of a value, checked to decode again.
+
+        Raises:
+            InvalidValueError: it is not of the declared type, or cannot be kept exactly.
+        """
+        if self._pydantic and isinstance(value, self.type):
+            value = value.model_dump(mode="json")
+        elif self.type is not None and isinstance(self.type, type) and not isinstance(value, self.type):
+            message = f"{path}: a {type(value).__name__}, but the declared type is {self.type.__name__}"
+            raise InvalidValueError(message, path=path, hint="pass a value of the declared type")
+        if self.type is None or self._pydantic:
+            check_plain(value, path)
+        return self._checked(value, path)
+
+    def _checked(self, value: Any, path: str) -> bytes:
+        try:
+            data = _encoder.encode(value)
+            if self.type is not None:
+                self.decode(data, path)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise InvalidValueError(f"{path}: {error}", path=path, hint="keep plain data in it") from error
+        except DecodeError as error:
+            hint = "declare a type whose values can be read back"
+            raise InvalidValueError(error.message, path=error.path, hint=hint) from error
+        return data
+
+    def decode(self, data: bytes, path: str) -> Any:
+        """A fresh value.
+
+        Raises:
+            DecodeError: the bytes do not hold a value of the type.
+        """
+        try:
+            value = self._decoder.decode(data)
+            return self.type.model_validate(value) if self._pydantic else value
+        except msgspec.ValidationError as error:
+            text, _, inner = str(error).partition(" - at `")
+            place = path + inner.rstrip("`").removeprefix("$")
+            raise DecodeError(f"{place}: {text}", path=place) from error
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            raise DecodeError(f"{path}: {error}", path=path) from error

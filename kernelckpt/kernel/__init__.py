@@ -1,0 +1,1 @@
+"""How the state changes: the table, the decisions, the turn, and the scheduler that hosts them."""

@@ -1,0 +1,241 @@
+"""The kernel without its event loop: what runs next, how tasks wake, end and are forgotten.
+
+Everything here is synchronous: between two awaits of the scheduler a whole transition happens or none.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from msgspec.structs import replace
+
+from kernelckpt.abc import Clock, Commit
+from kernelckpt.codec.record import unshared
+from kernelckpt.errors import UsageError
+from kernelckpt.kernel.cell import Cell
+from kernelckpt.kernel.event import EventBus
+from kernelckpt.kernel.program import Programs
+from kernelckpt.kernel.signal_router import SignalRouter
+from kernelckpt.kernel.state import TOTALS, KernelState
+from kernelckpt.kernel.tool import Tools
+from kernelckpt.model.budget import SchedulerBudget
+from kernelckpt.model.effect import EffectStatus
+from kernelckpt.model.message import Message
+from kernelckpt.model.result import LoopResult, SubAgentResult
+from kernelckpt.model.task_state import StateKind, TaskState
+from kernelckpt.model.tcb import Tcb
+from kernelckpt.model.termination import TerminationReason
+from kernelckpt.model.wait import WaitKind, WaitReason
+
+MESSAGE = "message"
+"""The note of an external wait that a message ends."""
+
+
+class Core:
+    """State, queue of ready tasks, router; the verbs that several kinds of commit share."""
+
+    def __init__(
+        self,
+        programs: Programs,
+        tools: Tools,
+        clock: Clock,
+        *,
+        budget: SchedulerBudget,
+        keep_done: int | None,
+        on_commit: Callable[[Commit], None],
+    ) -> None:
+        """`on_commit` is called synchronously with each commit."""
+        self.programs = programs
+        self.tools = tools
+        self.clock = clock
+        self.budget = budget
+        self.events = EventBus()
+        self.state = KernelState(on_commit)
+        self.router = SignalRouter()
+        self.ready: deque[str] = deque()
+        self.on_ready: Callable[[], None] = _nothing
+        self.on_timer: Callable[[], None] = _nothing
+        self.on_end: Callable[[str], None] = _nothing
+        self.active: set[str] = set()
+        self.signal_waiters: dict[str, None] = {}
+        self.live_roots: dict[str, None] = {}
+        self._queued: set[str] = set()
+        self._keep_done = keep_done
+        self._done_roots: deque[str] = deque()
+        self._clock_start = (clock.monotonic(), clock.wall_ms())
+
+    def work_ms(self) -> int:
+        """The working clock: wall time of the run's first start, plus time worked since."""
+        started, base = self._clock_start
+        return base + int((self.clock.monotonic() - started) * 1000)
+
+    def set_work_ms(self, base: int) -> None:
+        """Let the working clock go on from a value."""
+        self._clock_start = (self.clock.monotonic(), base)
+
+    def touch_totals(self, *, turns: int = 0, tokens: int = 0, cost_micros: int = 0) -> None:
+        """Add to the kernel's totals and note the working clock."""
+        old = self.state.totals
+        totals = replace(
+            old,
+            turn=old.turn + turns,
+            total_tokens=old.total_tokens + tokens,
+            cost_micros=old.cost_micros + cost_micros,
+            clock_ms=self.work_ms(),
+        )
+        self.state.put(TOTALS, totals)
+
+    # what runs next
+
+    def push(self, task_id: str) -> None:
+        """Put a task at the end of the queue, once; one that is at work looks again by itself."""
+        if task_id not in self._queued and task_id not in self.active:
+            self._queued.add(task_id)
+            self.ready.append(task_id)
+            self.on_ready()
+
+    def pop(self) -> str | None:
+        """The task that has waited longest, or None."""
+        while self.ready:
+            task_id = self.ready.popleft()
+            self._queued.discard(task_id)
+            row = self.state.table.get(task_id)
+            if row is not None and self.can_run(row):
+                return task_id
+        return None
+
+    def can_run(self, row: Tcb) -> bool:
+        """Whether the kernel itself has something to do for it now: a turn, or its tool calls."""
+        if row.state.kind is StateKind.BLOCKED:
+            return row.wait is not None and row.wait.kind is WaitKind.TOOL
+        return row.is_runnable_at(self.clock.wall_ms())
+
+    def wake(self, row: Tcb) -> None:
+        """End a task's wait: to its tool calls if some are open, else to its next turn."""
+        calls = any(effect.call_id for effect in self.state.cell(row.id).effects.values())
+        state = TaskState.BLOCKED if calls else TaskState.READY
+        wait = WaitReason.tool() if calls else None
+        self.state.put_row(replace(row, state=state, wait=wait, deferred_until=None))
+        self.push(row.id)
+
+    def waits_for(self, row: Tcb, kind: WaitKind, note: str = "") -> bool:
+        """Whether the task is suspended on such a wait."""
+        wait = row.wait
+        return (
+            row.state.kind is StateKind.SUSPENDED
+            and wait is not None
+            and (wait.kind, wait.note) == (kind, note)
+        )
+
+    # endings
+
+    def end(
+        self, row: Tcb, reason: TerminationReason, *, text: str = "", error: str = "", output: Any = None
+    ) -> None:
+        """Make a task done, give its result to its parent, and drop what only a live task needs."""
+        message = unshared(Message.assistant(text)) if text else None
+        budget = row.budget
+        result = LoopResult(reason, message, budget.turns, budget.total_tokens, error=error, output=output)
+        done = replace(
+            row, state=TaskState.done(reason), wait=None, deferred_until=None, attempt=0, joined=()
+        )
+        if row.proc is None:
+            done = replace(done, result=result)
+        else:
+            proc = replace(row.proc, result=SubAgentResult(row.id, result))
+            done = replace(done, proc=proc, changed_turn=self.state.totals.turn)
+        self.state.put_row(done)
+        self._drop_working_records(row.id)
+        self._tell_parent(row)
+        if row.parent is None:
+            self._done_roots.append(row.id)
+        self.events.emit("ended", row.id, budget.turns, reason=reason.value, error=error)
+        self.on_end(row.id)
+
+    def _drop_working_records(self, task_id: str) -> None:
+        cell = self.state.cell(task_id)
+        for number in list(cell.effects):
+            self.state.remove(("effect", task_id, number))
+        for number, approval in list(cell.approvals.items()):
+            if approval.pending:
+                self.state.remove(("approval", task_id, number))
+
+    def _tell_parent(self, child: Tcb) -> None:
+        parent = self.state.table.get(child.parent) if child.parent is not None else None
+        if parent is None or parent.wait is None or not parent.wait.has_child(child.id):
+            return
+        wait, nothing_left = parent.wait.remove_child(child.id)
+        if nothing_left:
+            self.wake(parent)
+        else:
+            self.state.put_row(replace(parent, wait=wait))
+
+    def open_effects_to_ask(self, task_id: str) -> Iterator[int]:
+        """Numbers of the effects that were begun, may have happened, and must not simply be repeated."""
+        for number, effect in self.state.cell(task_id).effects.items():
+            if effect.status is EffectStatus.STARTED and effect.policy == "ask":
+                yield number
+
+    # removal
+
+    def subtree(self, task_id: str) -> list[Tcb]:
+        """A task and its descendants, children before their parents."""
+        rows: list[Tcb] = []
+        stack = [self.state.row(task_id)]
+        while stack:
+            row = stack.pop()
+            rows.append(row)
+            stack.extend(self.state.table.children_of(row.id))
+        return rows[::-1]
+
+    def forget(self, task_id: str) -> None:
+        """Remove a finished task and its descendants from the state.
+
+        Raises:
+            UsageError: one of them is not finished.
+        """
+        rows = self.subtree(task_id)
+        live = [row.id for row in rows if not row.state.is_terminal()]
+        if live:
+            raise UsageError(
+                f"task {task_id!r} cannot be forgotten: {live[0]!r} is not finished", hint="cancel it first"
+            )
+        for row in rows:
+            self.state.forget(row.id)
+
+    def forget_surplus(self) -> bool:
+        """Forget the oldest finished roots beyond `keep_done`; whether there were any."""
+        if self._keep_done is None:
+            return False
+        forgot = False
+        for _ in range(len(self._done_roots) - self._keep_done):
+            root = self._done_roots.popleft()
+            if root not in self.state.table:
+                continue
+            if all(row.state.is_terminal() for row in self.subtree(root)):
+                self.forget(root)
+                forgot = True
+            else:
+                self._done_roots.append(root)
+        return forgot
+
+    def note_done_root(self, task_id: str) -> None:
+        """Count a restored finished root among those `keep_done` limits."""
+        self._done_roots.append(task_id)
+
+    def cell(self, task_id: str) -> Cell:
+        """The records of a task beside its row."""
+        return self.state.cell(task_id)
+
+
+def result_of(row: Tcb) -> LoopResult | None:
+    """How a task ended, or None while it has not."""
+    if row.proc is not None:
+        return row.proc.result.result if row.proc.result is not None else None
+    return row.result
+
+
+def _nothing(*_: Any) -> None:
+    """Stand for a callback nobody has set."""

@@ -1,0 +1,95 @@
+"""What a kernel tells whoever listens: drafts, commits, waits, endings, troubles."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+from msgspec import Struct, field
+
+_BACKLOG = 10_000
+
+
+class KernelEvent(Struct, frozen=True):
+    """Something that happened.
+
+    Attributes:
+        kind: "started", "draft", "committed", "discarded", "waiting", "ended", "signal", "restored",
+            "stopping", "checkpoint_failed", ... or "lagged" (this listener was too slow; `data["lost"]`).
+        task_id: the task it concerns; "" for the kernel.
+        turn: that task's turn.
+        data: more about it.
+    """
+
+    kind: str
+    task_id: str = ""
+    turn: int = 0
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+class EventBus:
+    """Hands events to listeners; a slow listener loses the oldest and is told so."""
+
+    def __init__(self) -> None:
+        self._listeners: list[_Listener] = []
+        self._closed = False
+
+    def emit(self, kind: str, task_id: str = "", turn: int = 0, **data: Any) -> None:
+        """Tell every listener."""
+        if not self._listeners:
+            return
+        event = KernelEvent(kind, task_id, turn, data)
+        for listener in self._listeners:
+            listener.push(event)
+
+    async def listen(self, task_id: str | None) -> AsyncIterator[KernelEvent]:
+        """Events from now on, of one task or of all; ends when the kernel stops."""
+        listener = _Listener(task_id)
+        self._listeners.append(listener)
+        try:
+            while True:
+                while (event := listener.pop()) is not None:
+                    yield event
+                if self._closed:
+                    return
+                await listener.wait()
+        finally:
+            self._listeners.remove(listener)
+
+    def close(self) -> None:
+        """Let every listener end after what is left."""
+        self._closed = True
+        for listener in self._listeners:
+            listener.wake()
+
+
+class _Listener:
+    def __init__(self, task_id: str | None) -> None:
+        self._task_id = task_id
+        self._events: deque[KernelEvent] = deque()
+        self._lost = 0
+        self._news = anyio.Event()
+
+    def push(self, event: KernelEvent) -> None:
+        if self._task_id is not None and event.task_id != self._task_id:
+            return
+        if len(self._events) >= _BACKLOG:
+            self._events.popleft()
+            self._lost += 1
+        self._events.append(event)
+        self.wake()
+
+    def pop(self) -> KernelEvent | None:
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            return KernelEvent("lagged", data={"lost": lost})
+        return self._events.popleft() if self._events else None
+
+    def wake(self) -> None:
+        self._news.set()
+
+    async def wait(self) -> None:
+        await self._news.wait()
+        self._news = anyio.Event()

@@ -1,0 +1,336 @@
+"""The life of a kernel: its task group, its places for running tasks, its timers, its hooks, its stop."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+from anyio.abc import TaskGroup
+from msgspec import Struct
+
+from kernelckpt.abc import Clock, Commit, Key, RestoredState, RuntimeHook
+from kernelckpt.errors import SchedulerStopped, UsageError
+from kernelckpt.kernel import intake, restore
+from kernelckpt.kernel.core import Core, result_of
+from kernelckpt.kernel.program import Programs
+from kernelckpt.kernel.restore import RestoreReport
+from kernelckpt.kernel.runner import Runner
+from kernelckpt.kernel.tool import Tools
+from kernelckpt.model.budget import SchedulerBudget
+from kernelckpt.model.result import LoopResult
+
+GRACE = 10.0
+"""Seconds that running turns are given when the kernel stops."""
+
+
+class End:
+    """What those who join a task wait for."""
+
+    def __init__(self) -> None:
+        self.event = anyio.Event()
+        self.result: LoopResult | None = None
+
+
+class Host:
+    """What `Scheduler` is made of: a `KernelHost` that runs what is ready and stops cleanly."""
+
+    def __init__(
+        self,
+        programs: Programs,
+        tools: Tools,
+        *,
+        run_id: str,
+        hooks: Sequence[RuntimeHook],
+        deps: Any,
+        budget: SchedulerBudget,
+        max_concurrency: int | None,
+        keep_done: int | None,
+        clock: Clock,
+    ) -> None:
+        """See `Scheduler`."""
+        self._run_id = run_id
+        self._clock = clock
+        self._hooks = hooks
+        self._core = Core(
+            programs, tools, clock, budget=budget, keep_done=keep_done, on_commit=self._on_commit
+        )
+        self._core.on_ready = self._pump
+        self._core.on_timer = self._rearm
+        self._core.on_end = self._announce_end
+        self._runner = Runner(self._core, deps, self._hooks_ready, self._durable)
+        self._max = max_concurrency
+        self._group: TaskGroup | None = None
+        self._open = False
+        self._entered = False
+        self._failure: BaseException | None = None
+        self._restored: RestoreReport | None = None
+        self._ends: dict[str, End] = {}
+        self._callbacks: list[Callable[[], None]] = []
+
+    # life
+
+    async def __aenter__(self) -> Self:
+        if self._entered:
+            raise UsageError("this scheduler was entered before", hint="make a new Scheduler")
+        self._entered = True
+        self._timer = anyio.Event()
+        self._quiet = anyio.Event()
+        self._stopping = anyio.Event()
+        self._stopped = anyio.Event()
+        self._group = anyio.create_task_group()
+        await self._group.__aenter__()
+        try:
+            for hook in self._hooks:
+                await hook.on_start(self)
+        except BaseException:
+            self._group.cancel_scope.cancel()
+            await self._group.__aexit__(None, None, None)
+            raise
+        if self._restored is None:
+            self._core.touch_totals()
+            self._core.state.commit()
+        self._open = True
+        self.start_soon(self._fire_timers)
+        self._pump()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._group is not None
+        with anyio.CancelScope(shield=True):
+            self.request_stop()
+            await self._stopped.wait()
+        self._group.cancel_scope.cancel()
+        await self._group.__aexit__(None, None, None)
+        for callback in self._callbacks:
+            callback()
+        if self._failure is not None and (value is None or isinstance(value, SchedulerStopped)):
+            raise self._failure
+
+    async def stop(self, grace: float = GRACE) -> None:
+        """Stop: no turn begins any more, running ones get `grace` seconds, then the hooks stop.
+
+        Not from within a turn: it would wait for itself; call `request_stop` there.
+        """
+        self.request_stop(grace)
+        await self._stopped.wait()
+
+    def request_stop(self, grace: float | None = None) -> None:
+        """Begin to stop, and return at once."""
+        if self._group is None or self._stopping.is_set():
+            return
+        self._begin_stop()
+        self._group.start_soon(self._finish_stop, GRACE if grace is None else grace)
+
+    def halt(self, error: BaseException) -> None:
+        """Stop without another output; `error` is raised when the scheduler is left."""
+        if self._failure is None:
+            self._failure = error
+        self.report("halted", error=str(error))
+        if self._group is None:
+            return
+        if not self._stopping.is_set():
+            self._begin_stop()
+            self._group.start_soon(self._finish_stop, 0.0)
+        self._runner.cancel_all()
+
+    def _begin_stop(self) -> None:
+        self._runner.stopping = True
+        self._stopping.set()
+        self._core.events.emit("stopping")
+
+    async def _finish_stop(self, grace: float) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._drain(grace)
+            for hook in reversed(self._hooks):
+                try:
+                    await hook.on_stop(self)
+                except Exception as error:  # noqa: BLE001 - the other hooks stop all the same
+                    self._failure = self._failure or error
+            self._core.events.close()
+            self._stopped.set()
+            for end in self._ends.values():
+                end.event.set()
+            self._quiet.set()
+
+    async def _drain(self, grace: float) -> None:
+        """Wait for the turns at work; cancel them when the grace is over."""
+        if not self._core.active:
+            return
+        async with anyio.create_task_group() as group:
+
+            async def end_of_grace() -> None:
+                await self._clock.sleep(grace)
+                self._runner.cancel_all()
+
+            group.start_soon(end_of_grace)
+            while self._core.active:
+                await self._news()
+            group.cancel_scope.cancel()
+
+    async def _news(self) -> None:
+        await self._quiet.wait()
+        if not self._stopped.is_set():
+            self._quiet = anyio.Event()
+
+    # running
+
+    def _pump(self) -> None:
+        """Give a place to every ready task while there are places."""
+        if not self._open or self._group is None:
+            return
+        while not self._runner.stopping and not self._full():
+            task_id = self._core.pop()
+            if task_id is None:
+                return
+            self._core.active.add(task_id)
+            self._group.start_soon(self._activate, task_id)
+
+    def _full(self) -> bool:
+        return self._max is not None and len(self._core.active) >= self._max
+
+    def _crowded(self) -> bool:
+        return self._full() and bool(self._core.ready)
+
+    async def _activate(self, task_id: str) -> None:
+        try:
+            await self._runner.run(task_id, self._crowded)
+        except SchedulerStopped:
+            pass
+        except Exception as error:  # noqa: BLE001 - a fault of the kernel itself: nothing may go on
+            self.halt(error)
+        finally:
+            self._core.active.discard(task_id)
+            if self._core.forget_surplus():
+                self._core.state.commit(urgent=False)
+            row = self._core.state.table.get(task_id)
+            if row is not None and self._core.can_run(row):
+                self._core.push(task_id)
+            self._pump()
+            self._quiet.set()
+
+    def _rearm(self) -> None:
+        if self._open:
+            self._timer.set()
+
+    async def _fire_timers(self) -> None:
+        while True:
+            self._timer = anyio.Event()
+            due = self._core.state.table.next_timer()
+            if due is None:
+                await self._timer.wait()
+                continue
+            pause = (due - self._clock.wall_ms()) / 1000
+            if pause > 0:
+                await self._sleep_or_news(min(pause, 60.0))
+            if not self._runner.stopping:
+                intake.fire_timers(self._core)
+            self._quiet.set()
+
+    async def _sleep_or_news(self, seconds: float) -> None:
+        timer = self._timer
+        async with anyio.create_task_group() as group:
+
+            async def ring() -> None:
+                await self._clock.sleep(seconds)
+                timer.set()
+
+            group.start_soon(ring)
+            await timer.wait()
+            group.cancel_scope.cancel()
+
+    # hooks
+
+    def _on_commit(self, commit: Commit) -> None:
+        for hook in self._hooks:
+            try:
+                hook.on_commit(self, commit)
+            except Exception as error:  # noqa: BLE001 - a commit that a hook missed must not go on
+                self.halt(error)
+
+    async def _hooks_ready(self) -> None:
+        await self._ask_hooks(lambda hook: hook.ready())
+
+    async def _durable(self, commit: int) -> None:
+        await self._ask_hooks(lambda hook: hook.durable(commit))
+
+    async def _ask_hooks(self, ask: Callable[[RuntimeHook], Awaitable[None]]) -> None:
+        for hook in self._hooks:
+            try:
+                await ask(hook)
+            except Exception as error:
+                self.halt(error)
+                raise SchedulerStopped("the kernel was halted by a hook") from error
+        if self._failure is not None:
+            raise SchedulerStopped("the kernel was halted") from self._failure
+
+    # the kernel as a hook sees it
+
+    @property
+    def run_id(self) -> str:
+        """The run's name."""
+        return self._run_id
+
+    @property
+    def clock(self) -> Clock:
+        """The source of time."""
+        return self._clock
+
+    @property
+    def commit_number(self) -> int:
+        """The number of the newest commit in this process."""
+        return self._core.state.number
+
+    @property
+    def turn(self) -> int:
+        """Turns committed by all tasks over the life of the run."""
+        return self._core.state.totals.turn
+
+    def rehearse(self, state: RestoredState) -> Sequence[str]:
+        """What is missing here to go on from a state."""
+        return restore.missing(self._core, state)
+
+    def restore(self, state: RestoredState, *, downtime_ms: int | None, notes: Sequence[str]) -> None:
+        """Go on from a state; see `KernelHost.restore`."""
+        if self._open or self._restored is not None:
+            raise UsageError("this kernel has a state already", hint="let one hook restore, on start")
+        self._restored = restore.take_over(self._core, self._run_id, state, downtime_ms, notes)
+
+    def scan(self) -> Iterator[tuple[Key, Struct | bytes | None]]:
+        """All live records, one at a time."""
+        return self._core.state.scan()
+
+    def start_soon(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Run a coroutine until the kernel ends; what it raises halts the kernel."""
+        assert self._group is not None
+
+        async def guarded() -> None:
+            try:
+                await function(*args)
+            except Exception as error:  # noqa: BLE001 - see the contract
+                self.halt(error)
+
+        self._group.start_soon(guarded)
+
+    def call_at_end(self, callback: Callable[[], None]) -> None:
+        """Call back when the scheduler has been left."""
+        self._callbacks.append(callback)
+
+    def report(self, kind: str, **facts: Any) -> None:
+        """Emit an event of the kernel."""
+        self._core.events.emit(kind, **facts)
+
+    def _accepting(self) -> None:
+        if self._failure is not None:
+            raise SchedulerStopped("the kernel was halted") from self._failure
+        if not self._open or self._stopping.is_set():
+            raise SchedulerStopped("the kernel does not run", hint="use it within `async with`")
+
+    def _announce_end(self, task_id: str) -> None:
+        end = self._ends.pop(task_id, None)
+        if end is not None:
+            end.result = result_of(self._core.state.row(task_id))
+            end.event.set()

@@ -1,0 +1,222 @@
+"""What comes from outside: submissions, messages, signals, answers, cancellations - each one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from kernelckpt.codec.plain import check_plain
+from kernelckpt.codec.record import unshared
+from kernelckpt.errors import InvalidValueError, TaskMismatchError, UsageError
+from kernelckpt.kernel.core import MESSAGE, Core
+from kernelckpt.kernel.staged import Spawn, put_new_task
+from kernelckpt.model.approval import Approval, ApprovalStatus
+from kernelckpt.model.budget import SchedulerBudget
+from kernelckpt.model.effect import EffectStatus
+from kernelckpt.model.inbox import InboxEntry, SentKey
+from kernelckpt.model.message import Message
+from kernelckpt.model.task_state import StateKind, TaskState
+from kernelckpt.model.tcb import Tcb
+from kernelckpt.model.termination import TerminationReason
+from kernelckpt.model.wait import WaitKind
+
+EFFECT_KEY = "effect:"
+"""What the key of a question about an effect in doubt begins with."""
+
+_OUT_OF_BUDGET = {TerminationReason.MAX_TURNS, TerminationReason.TOKEN_BUDGET, TerminationReason.TIMEOUT}
+
+
+def submit(core: Core, spawn: Spawn) -> None:
+    """Add a root task, or find that it is there already.
+
+    Raises:
+        TaskMismatchError: the id is taken by another program or input.
+    """
+    core.programs[spawn.program]
+    present = core.state.table.get(spawn.task_id)
+    if present is not None:
+        value = core.cell(spawn.task_id).input
+        if (present.program, value.data if value else None) != (spawn.program, spawn.input):
+            what = "program" if present.program != spawn.program else "input"
+            message = f"task {spawn.task_id!r} exists with another {what}"
+            raise TaskMismatchError(message, hint="use another task id, or forget the finished task first")
+        return
+    put_new_task(core, spawn, parent=None)
+    core.state.commit()
+
+
+def send(core: Core, task_id: str, message: Message | str, key: str | None) -> None:
+    """Put a user message into a task's inbox; the same key twice changes nothing.
+
+    Raises:
+        UsageError: the task has ended.
+    """
+    row = core.state.row(task_id)
+    cell = core.cell(task_id)
+    if key is not None and any(sent.key == key for sent in cell.sent.values()):
+        return
+    _refuse_ended(row, "send to")
+    entry = InboxEntry(message=checked_message(message, "message"))
+    core.state.put(("inbox", task_id, cell.take_number()), entry)
+    if key is not None:
+        core.state.put(("sent", task_id, cell.take_number()), SentKey(key))
+    if core.waits_for(row, WaitKind.EXTERNAL, MESSAGE):
+        core.wake(row)
+    core.state.commit()
+
+
+def answer(
+    core: Core, task_id: str, keys: Sequence[str], status: ApprovalStatus, *, by: str | None, reason: str
+) -> None:
+    """Approve or deny questions of a task by key.
+
+    Raises:
+        UsageError: a key is not one of its questions, or was answered the other way.
+    """
+    row = core.state.row(task_id)
+    found = {item.key: (number, item) for number, item in core.cell(task_id).approvals.items()}
+    for key in keys:
+        if key not in found:
+            pending = ", ".join(k for k, (_, item) in found.items() if item.pending) or "none"
+            raise UsageError(f"task {task_id!r} asked nothing under {key!r}", hint=f"pending: {pending}")
+        if found[key][1].status not in {ApprovalStatus.PENDING, status}:
+            raise UsageError(f"{key!r} of task {task_id!r} was {found[key][1].status.value} already")
+    for key in keys:
+        number, item = found[key]
+        if item.pending:
+            _settle(core, task_id, number, replace(item, status=status, by=by, reason=reason))
+    if core.waits_for(row, WaitKind.APPROVAL) and not pending_approvals(core, task_id):
+        core.wake(row)
+    core.state.commit()
+
+
+def _settle(core: Core, task_id: str, number: int, item: Approval) -> None:
+    core.state.put(("approval", task_id, number), item)
+    if item.key.startswith(EFFECT_KEY):
+        effect_number = int(item.key.removeprefix(EFFECT_KEY))
+        effect = core.cell(task_id).effects[effect_number]
+        status = EffectStatus.PLANNED if item.approved else EffectStatus.DENIED
+        error = "" if item.approved else item.reason or "denied"
+        core.state.put(("effect", task_id, effect_number), replace(effect, status=status, error=error))
+        core.state.remove(("approval", task_id, number))
+
+
+def pending_approvals(core: Core, task_id: str) -> list[Approval]:
+    """The questions of a task that nobody has answered."""
+    return [item for item in core.cell(task_id).approvals.values() if item.pending]
+
+
+def ask_about_effects(core: Core, row: Tcb) -> list[str]:
+    """Suspend a task until somebody decides its effects in doubt; their keys."""
+    cell = core.cell(row.id)
+    known = {item.key for item in cell.approvals.values()}
+    keys = []
+    for number in core.open_effects_to_ask(row.id):
+        key = f"{EFFECT_KEY}{number}"
+        keys.append(key)
+        if key in known:
+            continue
+        effect = cell.effects[number]
+        prompt = f"{effect.name} was begun and may have happened. Approve: do it again. Deny: do not."
+        item = Approval(row.id, key, prompt, {"effect": effect.name}, asked_at_ms=core.clock.wall_ms())
+        core.state.put(("approval", row.id, cell.take_number()), item)
+    return keys
+
+
+def fire_timers(core: Core) -> None:
+    """Wake the tasks whose time has come; questions that have expired count as denied."""
+    now = core.clock.wall_ms()
+    fired = False
+    for row in core.state.table.due(now):
+        fired = True
+        if row.state.kind is StateKind.SUSPENDED:
+            _expire(core, row, now)
+        else:
+            core.wake(row)
+    if fired:
+        core.state.commit(urgent=False)
+
+
+def _expire(core: Core, row: Tcb, now: int) -> None:
+    for number, item in list(core.cell(row.id).approvals.items()):
+        if item.pending and item.expires_at_ms is not None and item.expires_at_ms <= now:
+            denied = replace(item, status=ApprovalStatus.DENIED, reason="nobody answered in time")
+            core.state.put(("approval", row.id, number), denied)
+    core.wake(row)
+
+
+def resume(core: Core, task_id: str) -> None:
+    """End an external wait.
+
+    Raises:
+        UsageError: the task waits for something else, or for nothing.
+    """
+    row = core.state.row(task_id)
+    if (
+        row.state.kind is not StateKind.SUSPENDED
+        or row.wait is None
+        or row.wait.kind is not WaitKind.EXTERNAL
+    ):
+        waits = row.wait.label() if row.wait else "nothing"
+        message = f"task {task_id!r} is {row.state.label()} and waits for {waits}, not for a resume"
+        raise UsageError(message, hint="approve, deny, send or signal end the other waits")
+    core.wake(row)
+    core.state.commit()
+
+
+def cancel(core: Core, task_id: str, reason: str) -> list[str]:
+    """End a task and its descendants, children first; the ids that were ended."""
+    ended = []
+    for stale in core.subtree(task_id):
+        row = core.state.row(stale.id)
+        if not row.state.is_terminal():
+            core.end(row, TerminationReason.USER_ABORT, error=reason)
+            ended.append(row.id)
+    if ended:
+        core.state.commit()
+    return ended
+
+
+def extend(core: Core, task_id: str, limits: SchedulerBudget) -> None:
+    """Give a task other limits; one that was ended by its budget goes on.
+
+    Raises:
+        UsageError: it ended otherwise.
+    """
+    row = core.state.row(task_id)
+    extended = replace(row, budget=replace(row.budget, limits=limits))
+    if not row.state.is_terminal():
+        core.state.put_row(extended)
+    elif row.state.reason in _OUT_OF_BUDGET:
+        proc = replace(row.proc, result=None) if row.proc else None
+        core.state.put_row(replace(extended, state=TaskState.READY, proc=proc, result=None))
+        if row.parent is None:
+            core.live_roots[task_id] = None
+        core.push(task_id)
+    else:
+        reason = row.state.reason.value if row.state.reason else ""
+        raise UsageError(f"task {task_id!r} ended by {reason}, not by its budget", hint="submit a new task")
+    core.state.commit()
+
+
+def checked_message(message: Message | str, path: str) -> Message:
+    """A message that shares nothing with its maker and can be kept exactly.
+
+    Raises:
+        InvalidValueError: it is no message, or holds what cannot be kept.
+    """
+    if isinstance(message, str):
+        message = Message.user(message)
+    if not isinstance(message, Message):
+        text = f"{path}: a {type(message).__name__}"
+        raise InvalidValueError(text, path=path, hint="pass a Message or text")
+    for index, call in enumerate(message.tool_calls):
+        check_plain(call.arguments, f"{path}.tool_calls[{index}].arguments")
+    return unshared(message)
+
+
+def _refuse_ended(row: Tcb, what: str) -> None:
+    if row.state.is_terminal():
+        hint = "submit a new task, or extend one that its budget ended"
+        raise UsageError(f"cannot {what} task {row.id!r}: it has ended", hint=hint)

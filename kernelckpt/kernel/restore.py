@@ -1,0 +1,201 @@
+"""Coming back: what a restored state needs, what is mended in it, and the report of both."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from kernelckpt.abc import RestoredState
+from kernelckpt.errors import KernelCkptError, RestoreError
+from kernelckpt.kernel.core import Core
+from kernelckpt.kernel.intake import ask_about_effects
+from kernelckpt.kernel.signal_router import SignalRouter
+from kernelckpt.kernel.state import KernelState
+from kernelckpt.model.kernel import Value
+from kernelckpt.model.task_state import StateKind, TaskState
+from kernelckpt.model.tcb import Tcb
+from kernelckpt.model.wait import WaitKind, WaitReason
+
+
+class RestoreReport(msgspec.Struct, frozen=True):
+    """What a restore found and did.
+
+    Attributes:
+        run_id: the run.
+        turn: kernel turns committed.
+        tasks: rows restored.
+        live: those that have not ended.
+        restored: how many records of each kind.
+        interrupted: tasks that were in a turn; they run it again.
+        woken: tasks whose wait was over already.
+        in_doubt: effects that may have happened, as "task: name"; they wait for approve or deny.
+        upgraded: tasks whose program state was brought to a newer version.
+        recreated: what is not kept and was made anew.
+        cleared: what is not kept and starts empty.
+        notes: what the log had to say: a torn tail dropped, damage set aside.
+        downtime_ms: wall time since the restored checkpoint; None when unknown. It is not charged.
+    """
+
+    run_id: str
+    turn: int
+    tasks: int
+    live: int
+    restored: dict[str, int]
+    interrupted: tuple[str, ...]
+    woken: tuple[str, ...]
+    in_doubt: tuple[str, ...]
+    upgraded: tuple[str, ...]
+    recreated: tuple[str, ...]
+    cleared: tuple[str, ...]
+    notes: tuple[str, ...]
+    downtime_ms: int | None
+
+
+def missing(core: Core, state: RestoredState) -> list[str]:
+    """What this scheduler lacks to go on from a state, in words; the state itself is not taken over."""
+    shadow = KernelState(lambda _: None)
+    shadow.load(state)
+    found: list[str] = []
+    programs: dict[str, list[str]] = {}
+    for row in shadow.table.live():
+        if row.program not in core.programs:
+            programs.setdefault(row.program, []).append(row.id)
+        else:
+            found.extend(_state_faults(core, shadow, row))
+        found.extend(_row_faults(shadow, row))
+        found.extend(_tool_faults(core, shadow, row))
+    for name, tasks in programs.items():
+        more = f" and {len(tasks) - 3} more" if len(tasks) > 3 else ""
+        found.append(f"program {name!r} (tasks {', '.join(tasks[:3])}{more})")
+    return list(dict.fromkeys(found))
+
+
+def _state_faults(core: Core, shadow: KernelState, row: Tcb) -> Iterator[str]:
+    value = shadow.cell(row.id).state
+    if value is None:
+        return
+    try:
+        core.programs[row.program].upgraded(value.data, value.version, f"state[{row.id!r}]")
+    except KernelCkptError as error:
+        yield str(error)
+
+
+def _row_faults(shadow: KernelState, row: Tcb) -> Iterator[str]:
+    if row.parent is not None and row.parent not in shadow.table:
+        yield f"parent {row.parent!r} of task {row.id!r}"
+    waiting = row.state.kind in {StateKind.SUSPENDED, StateKind.BLOCKED}
+    if waiting and row.wait is None:
+        yield f"what {row.state.label()} task {row.id!r} waits for"
+    for child in row.wait.children if row.wait is not None else ():
+        if child not in shadow.table:
+            yield f"task {child!r} that {row.id!r} waits for"
+
+
+def _tool_faults(core: Core, shadow: KernelState, row: Tcb) -> Iterator[str]:
+    for effect in shadow.cell(row.id).effects.values():
+        if effect.call_id and effect.runs and not effect.decided and effect.name not in core.tools:
+            yield f"tool {effect.name!r} (task {row.id})"
+
+
+def take_over(
+    core: Core, run_id: str, state: RestoredState, downtime_ms: int | None, notes: Sequence[str]
+) -> RestoreReport:
+    """Make a restored state the kernel's, mend what the crash left half-way, and report.
+
+    Raises:
+        RestoreError: something is missing.
+        DecodeError: a record is not what it should be.
+    """
+    lacking = missing(core, state)
+    if lacking:
+        message = f"run {run_id!r} cannot go on here; missing: {'; '.join(lacking)}"
+        hint = "register what is missing with the Scheduler; nothing was changed"
+        raise RestoreError(message, missing=lacking, hint=hint)
+    core.state.load(state)
+    totals = core.state.totals
+    core.set_work_ms(totals.clock_ms)
+    core.router = SignalRouter.restore(
+        [(number, queued.signal) for number, queued in core.state.queued.items()], totals.queue_capacity
+    )
+    mended = _Mended()
+    for row in core.state.table.all():
+        if row.state.is_terminal():
+            if row.parent is None:
+                core.note_done_root(row.id)
+        else:
+            _mend(core, row, mended)
+    core.touch_totals()
+    core.state.commit()
+    kinds = Counter(key[0] for key in state.records)
+    kinds.update({kind: len(items) for (kind, _, _), items in state.streams.items()})
+    return RestoreReport(
+        run_id=run_id,
+        turn=totals.turn,
+        tasks=len(core.state.table),
+        live=core.state.table.live_count,
+        restored=dict(kinds),
+        interrupted=tuple(mended.interrupted),
+        woken=tuple(mended.woken),
+        in_doubt=tuple(mended.in_doubt),
+        upgraded=tuple(mended.upgraded),
+        recreated=("timers", "ready queue"),
+        cleared=("signal deduplication",),
+        notes=tuple(notes),
+        downtime_ms=downtime_ms,
+    )
+
+
+class _Mended:
+    def __init__(self) -> None:
+        self.interrupted: list[str] = []
+        self.woken: list[str] = []
+        self.in_doubt: list[str] = []
+        self.upgraded: list[str] = []
+
+
+def _mend(core: Core, row: Tcb, mended: _Mended) -> None:
+    if row.parent is None:
+        core.live_roots[row.id] = None
+    _upgrade(core, row, mended)
+    row = core.state.row(row.id)
+    if row.state.kind is StateKind.RUNNING:
+        mended.interrupted.append(row.id)
+        row = replace(row, state=TaskState.READY)
+        core.state.put_row(row)
+    asked = ask_about_effects(core, row)
+    if asked:
+        effects = core.cell(row.id).effects
+        mended.in_doubt.extend(f"{row.id}: {effects[int(key.split(':')[1])].name}" for key in asked)
+        core.state.put_row(
+            replace(row, state=TaskState.SUSPENDED, wait=WaitReason.approval(), deferred_until=None)
+        )
+        return
+    if row.wait is not None and row.wait.kind is WaitKind.SIGNAL:
+        core.signal_waiters[row.id] = None
+    if row.wait is not None and row.wait.kind is WaitKind.SUB_AGENT_JOIN:
+        _shorten_join(core, row, row.wait, mended)
+    elif core.can_run(row):
+        core.push(row.id)
+
+
+def _shorten_join(core: Core, row: Tcb, wait: WaitReason, mended: _Mended) -> None:
+    pending = [child for child in wait.children if not core.state.row(child).state.is_terminal()]
+    if not pending:
+        mended.woken.append(row.id)
+        core.wake(row)
+    elif len(pending) < len(wait.children):
+        core.state.put_row(replace(row, wait=WaitReason.sub_agent_join(pending)))
+
+
+def _upgrade(core: Core, row: Tcb, mended: _Mended) -> None:
+    program = core.programs[row.program]
+    value = core.cell(row.id).state
+    if value is not None and value.version != program.version:
+        data = program.upgraded(value.data, value.version, f"state[{row.id!r}]")
+        core.state.put(("state", row.id, 0), Value(data, program.version))
+        mended.upgraded.append(row.id)
+    if row.version != program.version:
+        core.state.put_row(replace(row, version=program.version))

@@ -1,0 +1,186 @@
+"""The task table: every row in order of insertion, with an index for each question the kernel asks often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from kernelckpt.kernel.lazy_heap import LazyHeap, Slot
+from kernelckpt.kernel.ready import ReadyRows
+from kernelckpt.model.tcb import Tcb
+from kernelckpt.model.wait import WaitKind
+
+_COMPACT_AT = 64
+"""Removed slots that are kept before the order is written anew (at least; else as many as there are rows)."""
+
+
+class TaskTable:
+    """Rows by id, in order of insertion.
+
+    A change of a row, and finding the row that runs next, cost no more in a large table than in a small one
+    (but for a logarithm). Iterating and `scan` stay valid while rows come, change and go.
+    """
+
+    def __init__(self, rows: Iterable[Tcb] = ()) -> None:
+        """A table with these rows inserted."""
+        self._slots: dict[str, Slot] = {}
+        self._order: list[Slot] = []
+        self._next_number = 0
+        self._children: dict[str | None, dict[str, Slot]] = {}
+        self._live: dict[str, Slot] = {}
+        self._ready = ReadyRows()
+        self._ready_for_signal = ReadyRows(_waits_for_signal)
+        self._timers = LazyHeap(_timer_of)
+        self._exceeded = LazyHeap(_exceeded_key)
+        self._deadlines = LazyHeap(_deadline_of)
+        for row in rows:
+            self.insert(row)
+
+    def insert(self, row: Tcb) -> TaskTable:
+        """Add a row, or put it in the place of the one with its id; returns the table."""
+        slot = self._slots.get(row.id)
+        old = None
+        if slot is None:
+            slot = Slot(self._next_number, row)
+            self._next_number += 1
+            self._slots[row.id] = slot
+            self._order.append(slot)
+        else:
+            old, slot.row = slot.row, row
+        self._index(slot, row, old)
+        return self
+
+    def get(self, task_id: str) -> Tcb | None:
+        """The row of that id."""
+        slot = self._slots.get(task_id)
+        return slot.row if slot else None
+
+    def remove(self, task_id: str) -> Tcb | None:
+        """Take a row out; it is returned if it was there. A later row of that id comes last."""
+        slot = self._slots.pop(task_id, None)
+        if slot is None or slot.row is None:
+            return None
+        row, slot.row = slot.row, None
+        self._live.pop(task_id, None)
+        self._disown(row)
+        if len(self._order) - len(self._slots) > max(_COMPACT_AT, len(self._slots)):
+            self._order = list(self._slots.values())
+        return row
+
+    def all(self) -> list[Tcb]:
+        """Every row."""
+        return list(self)
+
+    def scan(self) -> Iterator[Tcb]:
+        """The rows present now, each as it is when it is reached, without those removed by then.
+
+        Nothing is copied, and the table may change between any two steps.
+        """
+        return _rows_in(self._order, len(self._order))
+
+    def children_of(self, parent: str | None) -> list[Tcb]:
+        """The rows with this parent; None for the roots."""
+        return _rows(sorted(self._children.get(parent, {}).values(), key=_number))
+
+    def live(self) -> list[Tcb]:
+        """The rows that have not ended."""
+        return _rows(sorted(self._live.values(), key=_number))
+
+    @property
+    def live_count(self) -> int:
+        """How many rows have not ended."""
+        return len(self._live)
+
+    def runnable_at(self, now_ms: int | None) -> list[Tcb]:
+        """The rows that may run at this time; without a clock no deferred row may."""
+        return _rows(self._ready.all(now_ms))
+
+    def runnable(self) -> list[Tcb]:
+        """The rows that are ready and not deferred."""
+        return self.runnable_at(None)
+
+    def first_runnable(self, now_ms: int | None = None, *, waiting_for_signal: bool = False) -> Tcb | None:
+        """The first of the runnable rows, or of those among them whose wait is for a signal."""
+        ready = self._ready_for_signal if waiting_for_signal else self._ready
+        slot = ready.first(now_ms)
+        return slot.row if slot else None
+
+    def first_exceeded(self, now_ms: int | None = None) -> Tcb | None:
+        """The first row that has not ended and whose budget is used up."""
+        slot = self._exceeded.first()
+        late = [] if now_ms is None else list(self._deadlines.up_to(now_ms))
+        found = min(late if slot is None else [slot, *late], key=_number, default=None)
+        return found.row if found else None
+
+    def next_timer(self) -> int | None:
+        """The earliest time, in wall ms, to which a row that has not ended is deferred."""
+        return self._timers.first_key()
+
+    def next_deadline(self) -> int | None:
+        """The earliest time, on the working clock in ms, at which a row's wall budget is used up."""
+        return self._deadlines.first_key()
+
+    def due(self, now_ms: int) -> list[Tcb]:
+        """The rows that have not ended and whose deferral has passed, ready or waiting."""
+        return _rows(sorted(self._timers.up_to(now_ms), key=_number))
+
+    def __contains__(self, task_id: object) -> bool:
+        return task_id in self._slots
+
+    def __iter__(self) -> Iterator[Tcb]:
+        return self.scan()
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def _index(self, slot: Slot, row: Tcb, old: Tcb | None) -> None:
+        if old is not None and old.parent != row.parent:
+            self._disown(old)
+        self._children.setdefault(row.parent, {})[row.id] = slot
+        if row.state.is_terminal():
+            self._live.pop(row.id, None)
+        else:
+            self._live[row.id] = slot
+        for index in (self._ready, self._ready_for_signal, self._timers, self._exceeded, self._deadlines):
+            index.add(slot, old)
+
+    def _disown(self, row: Tcb) -> None:
+        siblings = self._children[row.parent]
+        del siblings[row.id]
+        if not siblings:
+            del self._children[row.parent]
+
+
+def _rows(slots: Iterable[Slot]) -> list[Tcb]:
+    return [slot.row for slot in slots if slot.row is not None]
+
+
+def _rows_in(order: list[Slot], length: int) -> Iterator[Tcb]:
+    """A list of slots is only ever appended to; compaction makes a new one."""
+    for index in range(length):
+        row = order[index].row
+        if row is not None:
+            yield row
+
+
+def _number(slot: Slot) -> int:
+    return slot.number
+
+
+def _waits_for_signal(row: Tcb) -> bool:
+    return row.wait is not None and row.wait.kind is WaitKind.SIGNAL
+
+
+def _timer_of(row: Tcb) -> int | None:
+    return None if row.state.is_terminal() else row.deferred_until
+
+
+def _exceeded_key(row: Tcb) -> int | None:
+    return 0 if not row.state.is_terminal() and row.budget.exceeded() is not None else None
+
+
+def _deadline_of(row: Tcb) -> int | None:
+    """The time from which the wall budget is used up; a budget of 0 is used up whatever the clock says."""
+    budget = row.budget
+    if row.state.is_terminal() or budget.started_at_ms is None or budget.limits.max_wall_ms is None:
+        return None
+    return budget.started_at_ms + budget.limits.max_wall_ms if budget.limits.max_wall_ms else 0

@@ -1,0 +1,393 @@
+"""The turn: what a program sees of its task, and how it says what shall become of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from msgspec.structs import replace
+
+from kernelckpt.codec.plain import check_plain
+from kernelckpt.codec.record import unshared
+from kernelckpt.errors import TurnEnded, UsageError
+from kernelckpt.kernel import ending
+from kernelckpt.kernel.core import MESSAGE, Core, result_of
+from kernelckpt.kernel.intake import checked_message
+from kernelckpt.kernel.program import Program
+from kernelckpt.kernel.spawn import check_text, encoded_message, make_spawn
+from kernelckpt.kernel.staged import Staged
+from kernelckpt.kernel.tool import Tool, as_tool
+from kernelckpt.kernel.view import ContextView, Messages
+from kernelckpt.model.approval import Approval
+from kernelckpt.model.budget import SchedulerBudget
+from kernelckpt.model.context import PlanStep
+from kernelckpt.model.kernel import Value
+from kernelckpt.model.message import Message
+from kernelckpt.model.process import AgentIsolation, AgentRole
+from kernelckpt.model.result import LoopResult
+from kernelckpt.model.signal import RuntimeSignal
+from kernelckpt.model.tcb import Tcb
+
+
+class _Call(Protocol):
+    def __call__(
+        self, task_id: str, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], seen: dict[Any, int]
+    ) -> Awaitable[Any]: ...
+
+
+class Turn:
+    """One transaction of one task: read what is committed, stage operations, end.
+
+    What is read is the state at the turn's begin. What is staged becomes state in one commit when the
+    program returns, or vanishes when it raises or is cancelled. Effects and what is spent stay either way.
+    """
+
+    def __init__(self, core: Core, row: Tcb, program: Program, deps: Any, call: _Call) -> None:
+        """Made by the scheduler."""
+        self._core = core
+        self._row = row
+        self._cell = core.cell(row.id)
+        self._program = program
+        self._call = call
+        self._staged = Staged()
+        self._ending: ending.Next | None = None
+        self._seen: dict[Any, int] = {}
+        self._inbox = dict(self._cell.inbox)
+        self._context: ContextView | None = None
+        self.deps = deps
+
+    # reading
+
+    @property
+    def task(self) -> Tcb:
+        """The task's row at the turn's begin."""
+        return self._row
+
+    @property
+    def number(self) -> int:
+        """1 for the task's first turn; an aborted turn is run again under its number."""
+        return self._row.budget.turns + 1
+
+    @property
+    def attempt(self) -> int:
+        """1 when the turn is run for the first time."""
+        return self._row.attempt
+
+    @property
+    def goal(self) -> str:
+        """What the task is to do."""
+        return self._row.goal
+
+    @property
+    def input(self) -> Any:
+        """The task's input, of the program's type; None when it has none."""
+        value = self._cell.input
+        return None if value is None else self._program.input.decode(value.data, "input")
+
+    @property
+    def state(self) -> Any:
+        """The program's state as last set, of the program's type; None before it was ever set."""
+        value = self._staged.value or self._cell.state
+        return None if value is None else self._program.state.decode(value.data, "state")
+
+    @property
+    def context(self) -> ContextView:
+        """The task's context."""
+        if self._context is None:
+            self._context = ContextView(self._cell)
+        return self._context
+
+    @property
+    def messages(self) -> Messages:
+        """The task's history."""
+        return self.context.history
+
+    @property
+    def results(self) -> Mapping[str, LoopResult]:
+        """The results of the tasks that the last turn joined, by id."""
+        rows = [self._core.state.table.get(child) for child in self._row.joined]
+        found = {row.id: result_of(row) for row in rows if row is not None}
+        return {task_id: unshared(result) for task_id, result in found.items() if result is not None}
+
+    @property
+    def inbox(self) -> Sequence[Message]:
+        """Messages sent to the task and not consumed yet; reading them consumes them with the commit."""
+        return [unshared(entry.message) for entry in self._take("message") if entry.message]
+
+    @property
+    def signals(self) -> Sequence[RuntimeSignal]:
+        """Signals delivered to the task; reading them consumes them with the commit."""
+        return [unshared(entry.signal) for entry in self._take("signal") if entry.signal]
+
+    def _take(self, kind: str) -> list[Any]:
+        taken = {number: entry for number, entry in self._inbox.items() if getattr(entry, kind) is not None}
+        self._staged.read.update(taken)
+        return list(taken.values())
+
+    @property
+    def approvals(self) -> Mapping[str, Approval]:
+        """The task's questions by key, with their answers."""
+        return {item.key: unshared(item) for item in self._cell.approvals.values()}
+
+    # staging
+
+    def say(self, text: str) -> None:
+        """Stage an assistant message."""
+        self.append(Message.assistant(text))
+
+    def append(self, message: Message, *, partition: str = "history") -> None:
+        """Stage a message for a partition of the context: "history", "system" or "knowledge".
+
+        Raises:
+            InvalidValueError: it holds what cannot be kept exactly.
+        """
+        self._still_open("append")
+        if partition not in {"history", "system", "knowledge"}:
+            raise UsageError(f"no partition {partition!r}", hint="history, system or knowledge")
+        self._staged.messages.append((partition, encoded_message(message)))
+
+    def set_state(self, state: Any) -> None:
+        """Stage a new state of the program.
+
+        Raises:
+            InvalidValueError: it is not of the declared type, or cannot be kept exactly.
+        """
+        self._still_open("set_state")
+        self._staged.value = Value(self._program.state.encode(state, "state"), self._program.version)
+
+    def plan(self, steps: Sequence[str | PlanStep], *, current_step: int | None = None) -> None:
+        """Stage a new plan; steps given as text are not done yet."""
+        self._still_open("plan")
+        made = tuple(step if isinstance(step, PlanStep) else PlanStep(step) for step in steps)
+        if current_step is not None and not 0 <= current_step < len(made):
+            raise UsageError(
+                f"current_step {current_step} of {len(made)} steps", hint="it is an index into steps"
+            )
+        self._staged.plan.append(lambda plan: replace(plan, plan=made, current_step=current_step))
+
+    def progress(self, text: str) -> None:
+        """Stage a new progress note."""
+        self._still_open("progress")
+        check_text(text, "progress")
+        self._staged.plan.append(lambda plan: replace(plan, progress=text))
+
+    def directive(self, text: str) -> None:
+        """Stage a standing instruction; the newest eight are kept."""
+        self._still_open("directive")
+        check_text(text, "directive")
+        self._staged.plan.append(lambda plan: plan.with_directive(text))
+
+    def spawn(
+        self,
+        program: str,
+        *,
+        goal: str = "",
+        input: Any = None,  # noqa: A002 - the name users write
+        role: AgentRole | str = AgentRole.CUSTOM,
+        isolation: AgentIsolation | str = AgentIsolation.SHARED,
+        budget: SchedulerBudget | None = None,
+        caps: Sequence[str] = (),
+        messages: Sequence[Message] = (),
+        task_id: str | None = None,
+    ) -> str:
+        """Stage a child task; it exists once the turn is committed.
+
+        Args:
+            program: the name of its program.
+            goal: what it is to do.
+            input: its input, of the program's type.
+            role: its role, a label.
+            isolation: its isolation, a label.
+            budget: its limits; the scheduler's by default.
+            caps: ids of its capabilities.
+            messages: its first history.
+            task_id: its id; by default the same on every run of the turn.
+
+        Returns:
+            Its id, to join.
+
+        Raises:
+            UnknownProgramError: no such program.
+            UsageError: the id is taken.
+        """
+        self._still_open("spawn")
+        number = self._row.spawned + len(self._staged.spawns) + 1
+        child = task_id if task_id is not None else f"{self._row.id}/{program}-{number}"
+        if child in self._staged.spawns or child in self._core.state.table:
+            raise UsageError(f"task {child!r} exists already", hint="spawn under another task_id")
+        self._staged.spawns[child] = make_spawn(
+            self._core,
+            program,
+            child,
+            goal=goal,
+            value=input,
+            labels=(role, isolation),
+            budget=budget,
+            caps=caps,
+            messages=messages,
+        )
+        return child
+
+    def emit(self, delta: Any) -> None:
+        """Show a draft to whoever listens to `kernel.events()`; nothing of it is kept."""
+        self._core.events.emit("draft", self._row.id, self.number, delta=delta)
+
+    def spend(self, tokens: int = 0, cost_micros: int = 0) -> None:
+        """Charge the task, at once: what is spent stays spent even when the turn is aborted.
+
+        Raises:
+            UsageError: a negative amount.
+        """
+        if tokens < 0 or cost_micros < 0:
+            raise UsageError("a negative amount was spent", hint="amounts are 0 or more")
+        row = self._core.state.row(self._row.id)
+        ledger = row.budget
+        ledger = replace(
+            ledger,
+            total_tokens=ledger.total_tokens + tokens,
+            cost_micros=ledger.cost_micros + cost_micros,
+        )
+        self._core.state.put_row(replace(row, budget=ledger))
+        self._core.touch_totals(tokens=tokens, cost_micros=cost_micros)
+        self._core.state.commit(urgent=False)
+
+    # calls
+
+    async def effect(self, fn: Callable[..., Any] | Tool, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a function through the ledger: at most once unless it was declared idempotent.
+
+        Run again after a crash, the turn gets the recorded outcome. A call of which nobody knows whether it
+        happened is repeated when declared idempotent, else the task waits for `approve` (do it again) or
+        `deny`. The function may be sync (it runs in a thread) or async.
+
+        Raises:
+            EffectError: it raised; `__cause__` is not kept, so that a rerun sees the same.
+            EffectDenied: it was in doubt and denied.
+        """
+        self._still_open("effect")
+        self._staged.effects += 1
+        return await self._call(self._row.id, as_tool(fn), args, kwargs, self._seen)
+
+    async def call(self, tool: Tool | str, /, **arguments: Any) -> Any:
+        """Call a registered tool through the ledger; see `effect`.
+
+        Raises:
+            UnknownToolError: it is not registered with the scheduler.
+        """
+        self._still_open("call")
+        self._staged.effects += 1
+        return await self._call(self._row.id, self._core.tools.find(tool), (), arguments, self._seen)
+
+    # endings
+
+    def join(self, *children: str) -> ending.Next:
+        """Wait until these children have ended (all live ones when none is named); then see `results`.
+
+        Raises:
+            UsageError: one is not a child of this task.
+        """
+        table = self._core.state.table
+        own = {row.id: row for row in table.children_of(self._row.id)}
+        if not children:
+            live = [row.id for row in own.values() if not row.state.is_terminal()]
+            children = (*live, *self._staged.spawns)
+        for child in children:
+            if child not in own and child not in self._staged.spawns:
+                raise UsageError(
+                    f"task {child!r} is not a child of {self._row.id!r}", hint="join what spawn returned"
+                )
+        return self._end(ending.Join(tuple(dict.fromkeys(children))))
+
+    def sleep(self, seconds: float) -> ending.Next:
+        """Wait so long; the timer survives a restart, and is due at once when its time passed meanwhile."""
+        if seconds < 0:
+            raise UsageError(f"cannot sleep {seconds} seconds", hint="0 or more")
+        return self._end(ending.Sleep(self._core.clock.wall_ms() + int(seconds * 1000)))
+
+    def wait_for_message(self) -> ending.Next:
+        """Wait for a message that this turn has not read."""
+        return self._end(ending.WaitMessage())
+
+    def wait_for_signal(self) -> ending.Next:
+        """Wait for a signal that this turn has not read."""
+        return self._end(ending.WaitSignal())
+
+    def wait_external(self, reason: str) -> ending.Next:
+        """Wait until somebody calls `kernel.resume`."""
+        check_text(reason, "reason")
+        if reason == MESSAGE:
+            raise UsageError(
+                f"the reason {MESSAGE!r} is taken", hint="use wait_for_message, or another reason"
+            )
+        return self._end(ending.WaitExternal(reason))
+
+    def ask_approval(
+        self, key: str, prompt: str, payload: Any = None, timeout: float | None = None
+    ) -> ending.Next:
+        """Ask a human; the answer is in `approvals[key]` in the next turn, after a restart too.
+
+        Args:
+            key: the question's id; one that was answered before is not asked again.
+            prompt: the question.
+            payload: plain data to decide upon.
+            timeout: seconds after which silence counts as denied.
+        """
+        for name, text in (("key", key), ("prompt", prompt)):
+            check_text(text, name)
+        check_plain(payload, "payload")
+        now = self._core.clock.wall_ms()
+        expires = None if timeout is None else now + int(timeout * 1000)
+        item = Approval(self._row.id, key, prompt, payload, asked_at_ms=now, expires_at_ms=expires)
+        return self._end(ending.Ask(unshared(item)))
+
+    def request(self, reply: Message) -> ending.Next:
+        """Commit an assistant message and have the kernel run its tool calls through the ledger.
+
+        The next turn finds one tool message per call, in their order.
+
+        Raises:
+            UsageError: two calls have the same id.
+        """
+        reply = checked_message(reply, "reply")
+        ids = [call.id for call in reply.tool_calls]
+        if len(set(ids)) != len(ids):
+            raise UsageError("two tool calls of a message have the same id", hint="give each call its own id")
+        return self._end(ending.Request(reply))
+
+    def complete(self, text: str = "", output: Any = None) -> ending.Next:
+        """The task is done, with this text and output as its result."""
+        check_text(text, "text")
+        data = None if output is None else self._program.output.encode(output, "output")
+        return self._end(ending.Complete(text, data))
+
+    def fail(self, text: str) -> ending.Next:
+        """The task has failed."""
+        check_text(text, "text")
+        return self._end(ending.Fail(text))
+
+    @property
+    def chosen(self) -> ending.Next | None:
+        """The ending that was called, if one was."""
+        return self._ending
+
+    @property
+    def stalled(self) -> bool:
+        """Whether another turn would begin exactly where this one did."""
+        return self._staged.empty
+
+    @property
+    def staged(self) -> Staged:
+        """What was staged."""
+        return self._staged
+
+    def _end(self, what_next: ending.Next) -> ending.Next:
+        self._still_open("end the turn")
+        self._ending = what_next
+        return what_next
+
+    def _still_open(self, what: str) -> None:
+        if self._ending is not None:
+            name = type(self._ending).__name__
+            raise TurnEnded(
+                f"cannot {what}: the turn has ended in {name}", hint="return right after the ending"
+            )

@@ -1,0 +1,88 @@
+"""What an agent knows: partitions of messages, and the goal/plan record."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from kernelckpt.model.record import Record
+from kernelckpt.model.scalar import U32
+
+MAX_DIRECTIVES = 8
+"""How many directives a plan keeps; the oldest give way."""
+
+
+class PlanStep(Record, frozen=True):
+    """One step of a plan."""
+
+    label: str
+    done: bool = False
+
+
+class CompressionNote(Record, frozen=True):
+    """What a compression did, in words: the only trace of what it removed."""
+
+    action: str
+    summary: str
+
+
+class Plan(Record, frozen=True):
+    """The goal/plan record (the original's "task state").
+
+    Attributes:
+        goal: what is to be done.
+        criteria: when it is done.
+        plan: the steps.
+        current_step: index of the step being worked on.
+        progress: where it stands, in words.
+        scratchpad: notes of the agent to itself.
+        blocked_on: what stands in the way.
+        directives: standing instructions, newest last, at most 8.
+        preserved_refs: call ids whose results must not be compressed.
+        compression_log: what compressions did.
+    """
+
+    goal: str = ""
+    criteria: tuple[str, ...] = ()
+    plan: tuple[PlanStep, ...] = ()
+    current_step: U32 | None = None
+    progress: str = ""
+    scratchpad: str = ""
+    blocked_on: tuple[str, ...] = ()
+    directives: tuple[str, ...] = ()
+    preserved_refs: tuple[str, ...] = ()
+    compression_log: tuple[CompressionNote, ...] = ()
+
+    @property
+    def open_steps(self) -> tuple[str, ...]:
+        """Labels of the steps that are not done, in order."""
+        return tuple(step.label for step in self.plan if not step.done)
+
+    def with_directive(self, text: str) -> Plan:
+        """The record with a directive as its newest; blank ones change nothing, a repeated one moves."""
+        text = text.strip()
+        if not text:
+            return self
+        kept = (*(old for old in self.directives if old != text), text)
+        return replace(self, directives=kept[-MAX_DIRECTIVES:])
+
+
+class Context(Record, frozen=True):
+    """An agent's context, without its messages: those lie in streams, one for each partition.
+
+    Attributes:
+        system: the generation of the stream of identity and rules.
+        knowledge: the generation of the stream of retrievals and skill texts.
+        history: the generation of the stream of the conversation; rewriting it starts the next one.
+        plan: the goal/plan record.
+        signals: lines of delivered signals.
+        max_tokens: the context window.
+        sprint: how often the context was renewed.
+    """
+
+    system: U32 = 0
+    knowledge: U32 = 0
+    history: U32 = 0
+    plan: Plan = Plan()
+    signals: tuple[str, ...] = ()
+    max_tokens: U32 = 128_000
+    sprint: U32 = 0
