@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -110,17 +110,15 @@ def decode_index(frame: Frame, where: str) -> list[StreamIndex]:
     return found
 
 
-def decode_references(packed: bytes | bytearray, where: str) -> list[Reference]:
-    """Packed references, in order."""
-    found = []
+def each_reference(packed: bytes | bytearray, where: str) -> Iterator[Reference]:
+    """Packed references one after the other, in order."""
     for value in _objects(packed, where, _STREAM):
         if len(value) == _STREAM and all(map(_is_count, value)):
-            found.append(Reference("", *value))
+            yield Reference("", *value)
         elif len(value) == _SET and type(value[0]) is str and value[0] and all(map(_is_count, value[1:])):
-            found.append(Reference(value[0], 0, 0, *value[1:]))
+            yield Reference(value[0], 0, 0, *value[1:])
         else:
             raise DecodeError(f"{where}: not a reference", path=where)
-    return found
 
 
 def _change(value: tuple[Any, ...], where: str) -> Put | Remove:
@@ -134,7 +132,7 @@ def _change(value: tuple[Any, ...], where: str) -> Put | Remove:
 
 
 def _append(payload: bytes, where: str) -> Append:
-    values = _objects(payload, where, MAX_PAYLOAD_BYTES)
+    values = list(_objects(payload, where, MAX_PAYLOAD_BYTES))
     if len(values) != 1 or len(values[0]) != 5 or not _is_key(values[0]):
         raise DecodeError(f"{where}: not the items of a stream", path=where)
     *_, start, items = values[0]
@@ -143,21 +141,20 @@ def _append(payload: bytes, where: str) -> Append:
     return Append(values[0][:3], start, items)
 
 
-def _objects(payload: bytes | bytearray, where: str, array: int) -> list[tuple[Any, ...]]:
+def _objects(payload: bytes | bytearray, where: str, array: int) -> Iterator[tuple[Any, ...]]:
     unpacker = new_unpacker(len(payload), array=min(array, max(len(payload), _STREAM)))
-    values, end = [], 0
+    end = 0
     try:
         unpacker.feed(payload)
         for value in unpacker:
             if type(value) is not tuple:
                 raise DecodeError(f"{where}: not an array", path=where)
-            values.append(value)
             end = unpacker.tell()
+            yield value
     except UNREADABLE as error:
         raise DecodeError(f"{where}: {type(error).__name__}: {error}", path=where) from error
     if end != len(payload):
         raise DecodeError(f"{where}: its objects do not span its bytes", path=where)
-    return values
 
 
 def _is_key(value: tuple[Any, ...]) -> bool:

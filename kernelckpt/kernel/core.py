@@ -58,7 +58,9 @@ class Core:
         self.on_ready: Callable[[], None] = _nothing
         self.on_timer: Callable[[], None] = _nothing
         self.on_end: Callable[[str], None] = _nothing
+        self.on_ask: Callable[[], None] = _nothing
         self.active: set[str] = set()
+        self.asked: dict[str, int] = {}
         self.signal_waiters: dict[str, None] = {}
         self.live_roots: dict[str, None] = {}
         self._queued: set[str] = set()
@@ -86,6 +88,10 @@ class Core:
             clock_ms=self.work_ms(),
         )
         self.state.put(TOTALS, totals)
+
+    def tell(self, kind: str, task_id: str, turn: int, **data: Any) -> None:
+        """Emit an event of the commit that is being made."""
+        self.events.emit(kind, task_id, turn, commit=self.state.number + 1, **data)
 
     # what runs next
 
@@ -151,7 +157,7 @@ class Core:
         self._tell_parent(row)
         if row.parent is None:
             self._done_roots.append(row.id)
-        self.events.emit("ended", row.id, budget.turns, reason=reason.value, error=error)
+        self.tell("ended", row.id, budget.turns, reason=reason.value, error=error)
         self.on_end(row.id)
 
     def _drop_working_records(self, task_id: str) -> None:
@@ -204,6 +210,7 @@ class Core:
             )
         for row in rows:
             self.state.forget(row.id)
+            self.asked.pop(row.id, None)
 
     def forget_surplus(self) -> bool:
         """Forget the oldest finished roots beyond `keep_done`; whether there were any."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import anyio
@@ -21,12 +21,14 @@ class KernelEvent(Struct, frozen=True):
         task_id: the task it concerns; "" for the kernel.
         turn: that task's turn.
         data: more about it.
+        commit: the commit that made it so; it is told once that is durable. 0 for what no commit makes.
     """
 
     kind: str
     task_id: str = ""
     turn: int = 0
     data: dict[str, Any] = field(default_factory=dict)
+    commit: int = 0
 
 
 class EventBus:
@@ -36,15 +38,15 @@ class EventBus:
         self._listeners: list[_Listener] = []
         self._closed = False
 
-    def emit(self, kind: str, task_id: str = "", turn: int = 0, **data: Any) -> None:
+    def emit(self, kind: str, task_id: str = "", turn: int = 0, *, commit: int = 0, **data: Any) -> None:
         """Tell every listener."""
         if not self._listeners:
             return
-        event = KernelEvent(kind, task_id, turn, data)
+        event = KernelEvent(kind, task_id, turn, data, commit)
         for listener in self._listeners:
             listener.push(event)
 
-    async def listen(self, task_id: str | None) -> AsyncIterator[KernelEvent]:
+    async def listen(self, task_id: str | None) -> AsyncGenerator[KernelEvent, None]:
         """Events from now on, of one task or of all; ends when the kernel stops."""
         listener = _Listener(task_id)
         self._listeners.append(listener)

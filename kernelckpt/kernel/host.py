@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -58,12 +59,14 @@ class Host:
         )
         self._core.on_ready = self._pump
         self._core.on_timer = self._rearm
+        self._core.on_ask = self._confirm_soon
         self._core.on_end = self._announce_end
         self._runner = Runner(self._core, deps, self._hooks_ready, self._durable)
         self._max = max_concurrency
         self._group: TaskGroup | None = None
         self._open = False
         self._entered = False
+        self._confirmed = 0
         self._failure: BaseException | None = None
         self._restored: RestoreReport | None = None
         self._ends: dict[str, End] = {}
@@ -155,6 +158,8 @@ class Host:
             for end in self._ends.values():
                 end.event.set()
             self._quiet.set()
+            if self._callbacks and self._group is not None:
+                self._group.cancel_scope.cancel()  # the body may be waiting for something else
 
     async def _drain(self, grace: float) -> None:
         """Wait for the turns at work; cancel them when the grace is over."""
@@ -256,6 +261,16 @@ class Host:
 
     async def _durable(self, commit: int) -> None:
         await self._ask_hooks(lambda hook: hook.durable(commit))
+        self._confirmed = max(self._confirmed, commit)
+
+    def _confirm_soon(self) -> None:
+        """Have the commit that is being made confirmed, so that what it asks is shown."""
+        if self._group is not None:
+            self._group.start_soon(self._confirm, self.commit_number + 1)
+
+    async def _confirm(self, commit: int) -> None:
+        with suppress(SchedulerStopped):
+            await self._durable(commit)
 
     async def _ask_hooks(self, ask: Callable[[RuntimeHook], Awaitable[None]]) -> None:
         for hook in self._hooks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from typing import Any
 
 from msgspec.structs import replace
@@ -163,17 +164,18 @@ class Scheduler(Host):
         """
         self._accepting()
         disposition = attention.route(self._core, signal, task_id)
-        self._core.events.emit("signal", task_id or "", disposition=disposition.value)
         await self._durable(self.commit_number)
+        self._core.events.emit("signal", task_id or "", disposition=disposition.value)
         for hook in self._hooks:
             await hook.on_signal(self, signal)
         return disposition
 
     def approvals(self) -> list[Approval]:
-        """The questions nobody has answered, of all tasks."""
+        """The questions nobody has answered, of all tasks; one that is not durable yet is not shown."""
         pending: list[Approval] = []
         for row in self._core.state.table.live():
-            pending.extend(unshared(item) for item in intake.pending_approvals(self._core, row.id))
+            if self._core.asked.get(row.id, 0) <= self._confirmed:
+                pending.extend(unshared(item) for item in intake.pending_approvals(self._core, row.id))
         return pending
 
     async def approve(self, task_id: str, *ids: str, by: str | None = None) -> None:
@@ -282,6 +284,7 @@ class Scheduler(Host):
             if self._stopped.is_set():
                 raise SchedulerStopped("the kernel stopped before it was idle") from self._failure
             await self._news()
+        await self._durable(self.commit_number)
 
     @property
     def tasks(self) -> TaskTable:
@@ -306,6 +309,14 @@ class Scheduler(Host):
         """What was restored on start; None for a new run."""
         return self._restored
 
-    def events(self, task_id: str | None = None) -> AsyncIterator[KernelEvent]:
-        """What happens from now on, to one task or to all; ends when the kernel stops."""
-        return self._core.events.listen(task_id)
+    async def events(self, task_id: str | None = None) -> AsyncIterator[KernelEvent]:
+        """What happens, to one task or to all; ends when the kernel stops.
+
+        Drafts come at once; what a commit has made so comes once that commit is durable.
+        """
+        with suppress(SchedulerStopped):
+            async with aclosing(self._core.events.listen(task_id)) as listened:
+                async for event in listened:
+                    if event.commit:
+                        await self._durable(event.commit)
+                    yield event

@@ -75,15 +75,14 @@ def commit_turn(core: Core, task_id: str, staged: Staged, what_next: ending.Next
     _apply(core, task_id, staged)
     for spawn in staged.spawns.values():
         put_new_task(core, spawn, parent=row)
-    number = core.state.totals.turn
     _apply_ending(core, row, what_next)
     after = core.state.row(task_id)
     if not after.state.is_terminal():
         attention.drain(core, after)
-    core.state.commit(ended_turn=True, waits=after.wait is not None)
-    core.events.emit("committed", task_id, budget.turns, kernel_turn=number)
+    core.tell("committed", task_id, budget.turns, kernel_turn=core.state.totals.turn)
     if after.wait is not None:
-        core.events.emit("waiting", task_id, budget.turns, wait=after.wait.label(), note=after.wait.note)
+        core.tell("waiting", task_id, budget.turns, wait=after.wait.label(), note=after.wait.note)
+    core.state.commit(ended_turn=True, waits=after.wait is not None)
 
 
 def _refuse_taken(core: Core, staged: Staged) -> None:
@@ -133,7 +132,7 @@ def put_new_task(core: Core, spawn: Spawn, parent: Tcb | None) -> None:
     if parent is None:
         core.live_roots[spawn.task_id] = None
     core.push(spawn.task_id)
-    core.events.emit("started", spawn.task_id, 0, program=spawn.program)
+    core.tell("started", spawn.task_id, 0, program=spawn.program)
 
 
 def context_of(goal: str, budget: SchedulerBudget) -> Context:
@@ -198,6 +197,8 @@ def _ask(core: Core, row: Tcb, approval: Approval) -> None:
             core.wake(row)
             return
     core.state.put(("approval", row.id, cell.take_number()), approval)
+    core.asked[row.id] = core.state.number + 1
+    core.on_ask()
     _suspend(core, row, WaitReason.approval(), approval.expires_at_ms)
 
 

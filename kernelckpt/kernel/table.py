@@ -115,10 +115,6 @@ class TaskTable:
         """The earliest time, in wall ms, to which a row that has not ended is deferred."""
         return self._timers.first_key()
 
-    def next_deadline(self) -> int | None:
-        """The earliest time, on the working clock in ms, at which a row's wall budget is used up."""
-        return self._deadlines.first_key()
-
     def due(self, now_ms: int) -> list[Tcb]:
         """The rows that have not ended and whose deferral has passed, ready or waiting."""
         return _rows(sorted(self._timers.up_to(now_ms), key=_number))

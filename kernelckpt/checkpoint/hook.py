@@ -1,0 +1,334 @@
+"""The checkpoint hook: restores on start, writes deltas as commits come and bases beside them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from msgspec.structs import replace
+from typing_extensions import override
+
+from kernelckpt.abc import Commit, Hook, KernelHost, StorageBackend
+from kernelckpt.checkpoint.os_signal import (
+    SignalTap,
+    default_checkpoint_signals,
+    default_stop_signals,
+    die_of,
+    unclaimed,
+)
+from kernelckpt.checkpoint.stats import HookStats
+from kernelckpt.codec.record import encode_record
+from kernelckpt.errors import KernelCkptError, NotFoundError, RestoreError, UsageError
+from kernelckpt.log import CheckpointInfo, LogOptions, Retention, RunLog, read_run
+from kernelckpt.model.signal import RuntimeSignal, Urgency
+from kernelckpt.storage import open_storage
+
+OnCorruption = Literal["refuse", "fall_back"]
+
+
+def is_urgent(item: RuntimeSignal) -> bool:
+    """Whether a kernel signal asks for a checkpoint by default: high and critical ones do."""
+    return item.urgency.rank >= Urgency.HIGH.rank
+
+
+class CheckpointHook(Hook):
+    """Writes the live kernel state to a storage, and brings it back on start."""
+
+    def __init__(
+        self,
+        storage: str | StorageBackend,
+        *,
+        every: float | None = 5.0,
+        turns: int | None = None,
+        durable: bool = True,
+        waits: bool = True,
+        signals: Iterable[signal.Signals] | None = None,
+        stop_signals: Iterable[signal.Signals] | None = None,
+        on_kernel_signal: Callable[[RuntimeSignal], bool] = is_urgent,
+        retention: Retention = Retention(),  # noqa: B008 - frozen
+        on_corruption: OnCorruption = "refuse",
+        owner_wait: float = 30.0,
+        takeover: bool = False,
+        max_ahead: int = 1000,
+        max_consecutive_failures: int = 5,
+        log: LogOptions = LogOptions(),  # noqa: B008 - frozen
+    ) -> None:
+        """Describe a hook; it begins with the scheduler it is given to.
+
+        Args:
+            storage: a URL, as "file:./state", or an open storage (which stays open).
+            every: seconds between periodic checkpoints; None for none.
+            turns: a checkpoint after so many turns; None for none.
+            durable: True: each turn is written as it commits, and nothing leaves the kernel before what it
+                rests on is durable. False: checkpoints are written at triggers only, and outputs may run
+                ahead of them by up to the interval.
+            waits: whether a task that begins to wait for the outside asks for a checkpoint.
+            signals: OS signals that ask for a checkpoint (default SIGUSR1); a handled one is left alone.
+            stop_signals: OS signals that stop the kernel gracefully, then do what they would have done
+                (default SIGTERM and SIGINT); a handled one is left alone.
+            on_kernel_signal: says of a routed signal whether it asks for a checkpoint.
+            retention: what pruning keeps.
+            on_corruption: "refuse" to start on a damaged run, or "fall_back" to its last good checkpoint.
+            owner_wait: seconds to wait for a living owner of the run to leave.
+            takeover: do not wait: fence the living owner.
+            max_ahead: how many commits the kernel may be ahead of the storage before turns wait.
+            max_consecutive_failures: failed saves in a row after which the kernel is halted.
+            log: further settings of the log.
+
+        Raises:
+            UsageError: a setting is off.
+        """
+        for name, value in (("every", every), ("turns", turns)):
+            if value is not None and value <= 0:
+                raise UsageError(f"{name} is {value}", hint="more than 0, or None")
+        for name, value in (
+            ("owner_wait", owner_wait),
+            ("max_consecutive_failures", max_consecutive_failures),
+        ):
+            if value < 0:
+                raise UsageError(f"{name} is {value}", hint="0 or more")
+        if max_ahead < 1:
+            raise UsageError(f"max_ahead is {max_ahead}", hint="1 or more")
+        if on_corruption not in {"refuse", "fall_back"}:
+            raise UsageError(f"on_corruption is {on_corruption!r}", hint='"refuse" or "fall_back"')
+        self._where = storage
+        self._every = every
+        self._turns = turns
+        self._is_durable = durable
+        self._waits = waits
+        self._signals = default_checkpoint_signals() if signals is None else tuple(signals)
+        self._stop_signals = default_stop_signals() if stop_signals is None else tuple(stop_signals)
+        self._on_kernel_signal = on_kernel_signal
+        self._retention = retention
+        self._on_corruption: OnCorruption = on_corruption
+        self._owner_wait = owner_wait
+        self._takeover = takeover
+        self._max_ahead = max_ahead
+        self._options = _with_failures(log, max_consecutive_failures)
+        self._storage: StorageBackend | None = None
+        self._log: RunLog | None = None
+        self._kernel: KernelHost | None = None
+        self._tap = SignalTap()
+        self._turns_since = 0
+        self._commits = 0
+        self._pruned = 0
+        self._hold = 0.0
+        self._restore_seconds = 0.0
+
+    # the kernel's points
+
+    @override
+    async def on_start(self, kernel: KernelHost) -> None:
+        if self._kernel is not None:
+            raise UsageError(
+                "this hook is in use by a scheduler", hint="give each scheduler a hook of its own"
+            )
+        self._kernel = kernel
+        begun = time.perf_counter()
+        storage = await open_storage(self._where) if isinstance(self._where, str) else self._where
+        self._storage = storage
+        try:
+            await self._rehearse(storage, kernel)
+            self._log = await RunLog.open(
+                storage,
+                kernel.run_id,
+                holder=_holder(),
+                owner_wait=self._owner_wait,
+                takeover=self._takeover,
+                on_corruption=self._on_corruption,
+                clock=kernel.clock,
+                options=self._options,
+                encode=encode_record,
+                on_failure=self._tell_failure,
+            )
+            self._restore(self._log, kernel)
+        except BaseException:
+            await self._close()
+            raise
+        self._restore_seconds = time.perf_counter() - begun
+        kernel.start_soon(self._write)
+        kernel.start_soon(self._tend)
+        if self._tap.open(unclaimed((*self._signals, *self._stop_signals))):
+            kernel.start_soon(self._hear)
+
+    @override
+    def on_commit(self, kernel: KernelHost, commit: Commit) -> None:
+        log = self._log
+        if log is None:
+            return
+        begun = time.perf_counter()
+        self._commits += 1
+        self._turns_since += commit.ended_turn
+        log.stage(commit.changes, commit=commit.number, turn=commit.turn)
+        trigger = self._trigger(commit)
+        if trigger:
+            self._turns_since = 0
+            log.request_flush(trigger)
+        self._hold = max(self._hold, time.perf_counter() - begun)
+
+    @override
+    async def ready(self) -> None:
+        log = self._opened()
+        if log.staged_commit - log.durable_commit > self._max_ahead and self._is_durable:
+            log.request_flush("ahead")
+            await log.wait_durable(log.staged_commit - self._max_ahead // 2)
+        if log.failure is not None:
+            raise log.failure
+
+    @override
+    async def durable(self, commit: int) -> None:
+        log = self._opened()
+        if self._is_durable and log.durable_commit < commit:
+            log.request_flush("output")
+            await log.wait_durable(commit)
+        if log.failure is not None:
+            raise log.failure
+
+    @override
+    async def on_signal(self, kernel: KernelHost, signal: RuntimeSignal) -> None:
+        if self._on_kernel_signal(signal):
+            self._opened().request_flush("signal")
+
+    @override
+    async def on_stop(self, kernel: KernelHost) -> None:
+        self._tap.close()
+        log = self._log
+        try:
+            if log is not None and log.failure is None:
+                await log.flush("stop")
+        finally:
+            await self._close()
+
+    # for users
+
+    async def checkpoint(self) -> CheckpointInfo:
+        """Write what is not written yet; durable on return.
+
+        Raises:
+            CheckpointFailedError: saving failed too often.
+            FencedError: the run was taken over.
+        """
+        return await self._opened().flush("request")
+
+    def request_stop(self, grace: float | None = None) -> None:
+        """Have the kernel stop gracefully, with a last checkpoint.
+
+        For hosts that handle signals themselves.
+        """
+        if self._kernel is not None:
+            self._kernel.request_stop(grace)
+
+    @property
+    def stats(self) -> HookStats:
+        """What the hook has done so far."""
+        if self._log is None:
+            return HookStats(restore_seconds=self._restore_seconds)
+        seen = self._log.stats
+        return HookStats(
+            checkpoints=seen.entries,
+            bytes_written=seen.bytes_written,
+            bases=seen.bases,
+            base_bytes=seen.base_bytes,
+            commits=self._commits,
+            failures=seen.failures,
+            pruned_bytes=self._pruned,
+            append_seconds=seen.append_seconds,
+            longest_hold_seconds=max(self._hold, seen.longest_slice_seconds),
+            restore_seconds=self._restore_seconds,
+        )
+
+    # inside
+
+    def _opened(self) -> RunLog:
+        if self._log is None:
+            raise UsageError(
+                "the hook has not started", hint="pass it to Scheduler(hooks=[...]) and enter that"
+            )
+        return self._log
+
+    async def _rehearse(self, storage: StorageBackend, kernel: KernelHost) -> None:
+        """Find out before disturbing an owner whether this kernel could go on."""
+        try:
+            loaded = await read_run(storage, kernel.run_id, on_corruption=self._on_corruption)
+        except NotFoundError:
+            return
+        missing = kernel.rehearse(loaded) if loaded.records else []
+        if missing:
+            message = f"run {kernel.run_id!r} cannot go on here; missing: {'; '.join(missing)}"
+            hint = "register what is missing with the Scheduler; the run was not touched"
+            raise RestoreError(message, missing=missing, hint=hint)
+
+    def _restore(self, log: RunLog, kernel: KernelHost) -> None:
+        loaded = log.loaded
+        if loaded.records:
+            downtime = max(0, kernel.clock.wall_ms() - loaded.wall_ms)
+            kernel.restore(loaded, downtime_ms=downtime, notes=loaded.notes)
+
+    def _trigger(self, commit: Commit) -> str:
+        if self._is_durable and commit.urgent:
+            return "turn" if commit.ended_turn else "commit"
+        if self._turns is not None and self._turns_since >= self._turns:
+            return "turns"
+        return "wait" if self._waits and commit.waits else ""
+
+    async def _write(self) -> None:
+        await self._opened().run()
+
+    async def _tend(self) -> None:
+        """Periodic checkpoints; bases when they pay, and pruning after them."""
+        kernel, log = self._kernel, self._opened()
+        assert kernel is not None
+        pause = min(self._every or 1.0, 1.0)
+        elapsed = 0.0
+        while True:
+            await kernel.clock.sleep(pause)
+            elapsed += pause
+            if self._every is not None and elapsed >= self._every:
+                elapsed = 0.0
+                if log.staged_commit > log.durable_commit:
+                    log.request_flush("time")
+            if log.base_is_due():
+                await self._base(log, kernel)
+
+    async def _base(self, log: RunLog, kernel: KernelHost) -> None:
+        try:
+            await log.write_base(kernel.scan())
+            pruned = await log.prune(self._retention)
+            self._pruned += pruned.size
+        except KernelCkptError as error:
+            if log.failure is not None:
+                return  # the log has said so already, and halts the kernel
+            kernel.report("base_failed", error=str(error))
+
+    async def _hear(self) -> None:
+        async for signum in self._tap:
+            if signum in self._signals:
+                self._opened().request_flush(signum.name)
+            else:
+                assert self._kernel is not None
+                self._kernel.call_at_end(lambda caught=signum: die_of(caught))
+                self._kernel.request_stop()
+                return
+
+    def _tell_failure(self, error: BaseException, consecutive: int) -> None:
+        assert self._kernel is not None
+        self._kernel.report("checkpoint_failed", error=str(error), consecutive=consecutive)
+
+    async def _close(self) -> None:
+        self._tap.close()
+        if self._log is not None:
+            await self._log.aclose()
+        if isinstance(self._where, str) and self._storage is not None:
+            await self._storage.aclose()
+
+
+def _with_failures(options: LogOptions, count: int) -> LogOptions:
+    return replace(options, max_consecutive_failures=count)
+
+
+def _holder() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%dT%H:%M:%S%z')}"

@@ -1,0 +1,101 @@
+"""Changes staged but not yet durable, coalesced by key; each batch becomes one entry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from kernelckpt.abc import Append, Change, Key, Put
+from kernelckpt.codec.entry import BaseFacts
+from kernelckpt.errors import UsageError
+from kernelckpt.log.stream_references import StreamReferences
+
+
+class PendingItems:
+    """Items appended to one stream, from index `start` on."""
+
+    __slots__ = ("items", "start", "stream")
+
+    def __init__(self, stream: StreamReferences, start: int, items: list[bytes]) -> None:
+        """Items for a stream; a stream that is removed meanwhile is another object."""
+        self.stream = stream
+        self.start = start
+        self.items = items
+
+
+class Batch:
+    """What one entry will hold.
+
+    Attributes:
+        records: the newest form of each record; None where it, or a stream of that key, was removed.
+        items: what was appended to each stream; written after the records.
+        commit: the newest commit in it.
+        turn: kernel turns so far.
+        trigger: what asked for it.
+        facts: for the entry of a base, what it says; such a batch holds no change.
+    """
+
+    def __init__(self, commit: int, turn: int, trigger: str = "", facts: BaseFacts | None = None) -> None:
+        """An empty batch that continues after this commit."""
+        self.records: dict[Key, Struct | bytes | None] = {}
+        self.items: dict[Key, PendingItems] = {}
+        self.commit = commit
+        self.turn = turn
+        self.trigger = trigger
+        self.facts = facts
+
+    @property
+    def changes(self) -> int:
+        """How many records, removals and appends it holds."""
+        return len(self.records) + len(self.items)
+
+    def add(self, changes: Sequence[Change], streams: dict[Key, StreamReferences]) -> None:
+        """Take changes in; `streams` follows the client's view of the streams.
+
+        Raises:
+            UsageError: an append leaves a gap.
+        """
+        for change in changes:
+            if isinstance(change, Append):
+                self._append(change, streams)
+            else:
+                self.records[change.key] = change.record if isinstance(change, Put) else None
+                self.items.pop(change.key, None)
+                streams.pop(change.key, None)
+
+    def absorb(self, newer: Batch) -> None:
+        """Take in a batch that was staged after this one; what is newer wins, key by key."""
+        for key, record in newer.records.items():
+            self.records[key] = record
+            self.items.pop(key, None)
+        for key, pending in newer.items.items():
+            mine = self.items.get(key)
+            if mine is not None and mine.stream is pending.stream:
+                mine.items.extend(pending.items)
+            else:
+                self.items[key] = pending
+        self.commit = newer.commit
+        self.turn = newer.turn
+        self.trigger = newer.trigger or self.trigger
+
+    def _append(self, change: Append, streams: dict[Key, StreamReferences]) -> None:
+        stream = streams.get(change.key)
+        if stream is None:
+            stream = StreamReferences()
+        known = stream.staged - change.start
+        if known < 0:
+            raise UsageError(
+                f"append to {change.key} at {change.start}, which has {stream.staged} items",
+                hint="append where the stream ends",
+            )
+        items = change.items[known:]
+        if not items:
+            return
+        streams[change.key] = stream
+        pending = self.items.get(change.key)
+        if pending is None:
+            self.items[change.key] = PendingItems(stream, stream.staged, list(items))
+        else:
+            pending.items.extend(items)
+        stream.staged += len(items)

@@ -1,0 +1,105 @@
+"""Builds entries and blobs: payloads in pieces, framed and hashed a time slice at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kernelckpt.codec.frame import closing, container_digest, frame_digest, frame_head
+from kernelckpt.log.time_slice import TimeSlice
+
+FRAME_BYTES = 64 * 1024
+"""A frame is closed once its payload has this size."""
+
+_JOIN_BYTES = 16 * 1024
+_HASH_BYTES = 128 * 1024
+
+
+class Payload:
+    """The payload of a frame, in pieces: small ones are joined, large ones are kept as they are."""
+
+    def __init__(self) -> None:
+        """An empty payload."""
+        self.size = 0
+        self._pieces: list[bytes] = []
+        self._tail = bytearray()
+
+    def add(self, data: bytes) -> None:
+        """Add these bytes at the end."""
+        self.size += len(data)
+        if len(data) < _JOIN_BYTES:
+            self._tail += data
+        else:
+            self._close_tail()
+            self._pieces.append(data)
+
+    def pieces(self) -> list[bytes]:
+        """All pieces, in order."""
+        self._close_tail()
+        return self._pieces
+
+    def _close_tail(self) -> None:
+        if self._tail:
+            self._pieces.append(bytes(self._tail))
+            self._tail = bytearray()
+
+
+class ContainerWriter:
+    """A container under construction; `take` hands out the pieces that are ready.
+
+    Attributes:
+        size: its length so far, in bytes.
+        waiting: bytes not yet taken.
+    """
+
+    def __init__(self, origin: bytes, header: bytes, time_slice: TimeSlice) -> None:
+        """Begin with the header; `origin` ties the frames to this container."""
+        self.size = len(header)
+        self.waiting = len(header)
+        self._origin = origin
+        self._slice = time_slice
+        self._pieces = [header]
+        self._digest = container_digest(header)
+        self._frames = 0
+
+    async def add(self, kind: int, payload: Payload) -> tuple[int, int]:
+        """Add a frame; returns its offset and length."""
+        offset = self.size
+        hasher = frame_digest(self._origin, offset, kind, payload.size)
+        pieces = payload.pieces()
+        for chunk in _chunks(pieces):
+            hasher.update(chunk)
+            if self._slice.over:
+                await self._slice.rest()
+        digest = hasher.digest()
+        self._digest.update(digest)
+        self._frames += 1
+        self._put([frame_head(kind, digest, payload.size), *pieces])
+        return offset, self.size - offset
+
+    def finish(self) -> bytes:
+        """Add the closing; returns the container's digest."""
+        raw, digest = closing(self._digest, self._frames)
+        self._put([raw])
+        return digest
+
+    def take(self) -> list[bytes]:
+        """The pieces that were not taken yet."""
+        pieces, self._pieces = self._pieces, []
+        self.waiting = 0
+        return pieces
+
+    def _put(self, pieces: list[bytes]) -> None:
+        added = sum(map(len, pieces))
+        self.size += added
+        self.waiting += added
+        self._pieces += pieces
+
+
+def _chunks(pieces: Iterable[bytes]) -> Iterable[bytes | memoryview]:
+    for piece in pieces:
+        if len(piece) <= _HASH_BYTES:
+            yield piece
+        else:
+            view = memoryview(piece)
+            for begin in range(0, len(piece), _HASH_BYTES):
+                yield view[begin : begin + _HASH_BYTES]

@@ -1,0 +1,134 @@
+"""Lists the checkpoints of a run from their metadata alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from msgspec import Struct
+
+from kernelckpt.abc import StorageBackend
+from kernelckpt.codec.entry import EntryMeta
+from kernelckpt.codec.version import UPGRADES, UpgradeStep
+from kernelckpt.log.chain import ChainEntry
+from kernelckpt.log.checkpoint_info import CheckpointInfo
+from kernelckpt.log.entry_encoder import Tip
+from kernelckpt.log.listing import Link, Listing
+
+
+async def list_checkpoints(
+    storage: StorageBackend,
+    run_id: str,
+    newest: int | None = None,
+    *,
+    steps: Mapping[int, UpgradeStep] = UPGRADES,
+) -> list[CheckpointInfo]:
+    """The checkpoints of a run, oldest first; `damage` says which cannot be restored, and why.
+
+    Entries that retention has cut off are no checkpoints any more: they are not listed although their
+    bytes may be kept. Damage inside an entry shows only when it is read.
+
+    Args:
+        storage: where the run is.
+        run_id: the run.
+        newest: list only so many of the newest.
+        steps: upgrade steps for older formats.
+
+    Raises:
+        NotFoundError: no such run.
+        UnsupportedVersionError: it was written by a newer version.
+    """
+    links = await _gather(Listing(storage, run_id, steps), newest)
+    blobs = {blob.name for blob in await storage.list_blobs(run_id)}
+    found = _Survey(links, blobs).infos()
+    return found if newest is None else found[max(len(found) - newest, 0) :]
+
+
+async def _gather(listing: Listing, newest: int | None) -> list[Link]:
+    """Entries from the newest down, as far as is needed to judge the newest ones; oldest first."""
+    links: list[Link] = []
+    floor: int | None = None
+    link = await listing.newest()
+    while link is not None and (floor is None or link.info.sequence > floor):
+        links.append(link)
+        state = link.meta.state if link.meta is not None else None
+        if newest is not None and len(links) >= newest and floor is None and state is not None:
+            floor = state.since
+        link = await listing.before(link.info.sequence)
+    return links[::-1]
+
+
+class _Reach(Struct, frozen=True):
+    """What an entry rests on: every number above `floor` on its chain is sound; `since` of its base."""
+
+    tip: Tip
+    floor: int
+    since: int | None
+
+    @property
+    def restorable(self) -> bool:
+        return self.floor == 0 or (self.since is not None and self.since >= self.floor)
+
+
+class _Survey:
+    """Judges listed entries by what they say of each other."""
+
+    def __init__(self, links: Sequence[Link], blobs: Collection[str]) -> None:
+        self._links = links
+        self._blobs = blobs
+        self._chain = _chain_numbers(links)
+        self._bad = {link.info.sequence for link in links if link.meta is None or link.damage}
+        bases = [link.meta.state.since for link in links if link.meta is not None and link.meta.state]
+        self._pruned_up_to = max(bases, default=0)
+        self._reaches: dict[int, _Reach] = {}
+
+    def infos(self) -> list[CheckpointInfo]:
+        judged = [self._judge(link) for link in self._links]
+        return [info for info in judged if info is not None]
+
+    def _judge(self, link: Link) -> CheckpointInfo | None:
+        sequence = link.info.sequence
+        if link.meta is None:
+            return _unreadable(link)
+        reach = self._reach(ChainEntry(link, link.meta))
+        if not link.damage or link.is_base:
+            self._reaches[sequence] = reach
+        damage = link.damage
+        if sequence not in self._chain:
+            damage = damage or "set aside: the run went on from an earlier checkpoint"
+        elif not damage and not reach.restorable:
+            if reach.floor <= self._pruned_up_to and reach.floor not in self._bad:
+                return None
+            damage = f"entry {reach.floor}, which it rests on, is damaged or missing"
+        return _info(link, link.meta, damage)
+
+    def _reach(self, entry: ChainEntry) -> _Reach:
+        before = self._reaches.get(entry.previous.sequence)
+        if before is not None and before.tip == entry.previous:
+            floor, since = before.floor, before.since
+        else:
+            floor, since = entry.previous.sequence, None
+        state = entry.meta.state
+        if state is not None and state.name in self._blobs and not entry.link.damage:
+            since = state.since
+        return _Reach(entry.tip, floor, since)
+
+
+def _chain_numbers(links: Sequence[Link]) -> set[int]:
+    """The numbers on the chain of the newest entry; what it jumps over was set aside."""
+    numbers: set[int] = set()
+    expected: int | None = None
+    for link in reversed(links):
+        if expected is None or link.info.sequence <= expected:
+            numbers.add(link.info.sequence)
+            expected = link.meta.previous_sequence if link.meta is not None else None
+    return numbers
+
+
+def _info(link: Link, meta: EntryMeta, damage: str) -> CheckpointInfo:
+    info = link.info
+    return CheckpointInfo.of(meta, info.epoch, info.sequence, info.size, damage=damage)
+
+
+def _unreadable(link: Link) -> CheckpointInfo:
+    info = link.info
+    return CheckpointInfo(info.sequence, info.epoch, "delta", 0, 0, info.size, 0, "", damage=link.damage)

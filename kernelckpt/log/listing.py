@@ -1,0 +1,100 @@
+"""The entries of a run as they are listed: fetched a window at a time, newest first, never read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from kernelckpt.abc import EntryInfo, StorageBackend
+from kernelckpt.codec.entry import EntryMeta, decode_meta
+from kernelckpt.codec.version import UPGRADES, UpgradeStep
+from kernelckpt.errors import CorruptionError, DecodeError
+
+_WINDOW = 1000
+
+
+class Link(Struct, frozen=True):
+    """A listed entry: what the storage says of it, and its metadata unless that is damaged.
+
+    Attributes:
+        info: what the storage says.
+        meta: its metadata; None when that is damaged.
+        damage: empty, or why it cannot be read.
+    """
+
+    info: EntryInfo
+    meta: EntryMeta | None
+    damage: str
+
+    @property
+    def is_base(self) -> bool:
+        """Whether it is the entry of a base."""
+        return self.meta is not None and self.meta.kind == "base"
+
+
+def to_link(info: EntryInfo, run_id: str, steps: Mapping[int, UpgradeStep] = UPGRADES) -> Link:
+    """An entry with its metadata decoded.
+
+    Raises:
+        UnsupportedVersionError: it was written by a newer version.
+    """
+    try:
+        meta = decode_meta(info.meta, run_id, info.epoch, info.sequence, steps)
+    except (CorruptionError, DecodeError) as error:
+        return Link(info, None, info.damage or error.message)
+    return Link(info, meta, info.damage)
+
+
+class Listing:
+    """The entries of a run at one time; windows once fetched are not fetched again."""
+
+    def __init__(
+        self, storage: StorageBackend, run_id: str, steps: Mapping[int, UpgradeStep] = UPGRADES
+    ) -> None:
+        """Nothing is fetched yet."""
+        self._storage = storage
+        self._run_id = run_id
+        self._steps = steps
+        self._windows: dict[int, dict[int, Link]] = {}
+
+    async def get(self, sequence: int) -> Link | None:
+        """The entry of that number, or None."""
+        window = await self._window((sequence - 1) // _WINDOW)
+        return window.get(sequence)
+
+    async def before(self, sequence: int) -> Link | None:
+        """The newest entry numbered below `sequence`, or None."""
+        for index in range((sequence - 1) // _WINDOW, -1, -1):
+            below = [number for number in await self._window(index) if number < sequence]
+            if below:
+                return self._windows[index][max(below)]
+        return None
+
+    async def newest(self) -> Link | None:
+        """The newest entry, or None when there is none. Takes a few probes, not a listing of all."""
+        low, step = 0, _WINDOW
+        while await self._any_after(low + step):
+            low += step
+            step *= 2
+        while step > _WINDOW:
+            step //= 2
+            if await self._any_after(low + step):
+                low += step
+        return await self.before(low + step + 1)
+
+    async def _any_after(self, sequence: int) -> bool:
+        return bool(await self._storage.list_entries(self._run_id, after=sequence, limit=1))
+
+    async def _window(self, index: int) -> dict[int, Link]:
+        window = self._windows.get(index)
+        if window is None:
+            after = index * _WINDOW
+            found = await self._storage.list_entries(self._run_id, after=after, limit=_WINDOW)
+            window = {
+                info.sequence: to_link(info, self._run_id, self._steps)
+                for info in found
+                if info.sequence <= after + _WINDOW
+            }
+            self._windows[index] = window
+        return window

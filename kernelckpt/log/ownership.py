@@ -1,0 +1,31 @@
+"""Becoming the owner of a run: asking until the present owner lets go, or patience ends."""
+
+from __future__ import annotations
+
+from kernelckpt.abc import Claim, Clock, StorageBackend
+from kernelckpt.errors import RunOwnedError
+
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 1.0
+
+
+async def acquire(
+    storage: StorageBackend, run_id: str, holder: str, *, owner_wait: float, takeover: bool, clock: Clock
+) -> Claim:
+    """Acquire the run, trying again for `owner_wait` seconds while its owner is alive.
+
+    Raises:
+        RunOwnedError: the owner is still alive; `holder` says who it is.
+        StorageError: the storage cannot be used.
+    """
+    patience = clock.monotonic() + owner_wait
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            return await storage.acquire(run_id, holder, takeover=takeover)
+        except RunOwnedError:
+            left = patience - clock.monotonic()
+            if left <= 0:
+                raise
+            await clock.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)

@@ -1,0 +1,112 @@
+"""Removes what no kept checkpoint rests on: whole segments and blobs, never a part of a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+
+from kernelckpt.abc import BlobInfo, EntryInfo, StorageBackend
+from kernelckpt.codec.entry import BaseFacts, BlobPointer
+from kernelckpt.codec.version import UpgradeStep
+from kernelckpt.errors import NotFoundError
+from kernelckpt.log.chain import ChainEntry, Damage, plan
+from kernelckpt.log.listing import Listing
+from kernelckpt.log.retention import PruneReport, Retention
+from kernelckpt.log.segment_map import Segment, SegmentMap
+
+BASE_BLOB, ITEMS_BLOB = "base-", "items-"
+"""How the names of a log's blobs begin."""
+
+
+class Pruner:
+    """Prunes one run for its owner, while nothing else writes or removes blobs."""
+
+    def __init__(
+        self,
+        storage: StorageBackend,
+        run_id: str,
+        epoch: int,
+        *,
+        segments: SegmentMap,
+        read_facts: Callable[[ChainEntry], Awaitable[BaseFacts]],
+        steps: Mapping[int, UpgradeStep],
+    ) -> None:
+        """Prune by this map, which is up to date; `read_facts` reads the entry of a base."""
+        self._storage = storage
+        self._run_id = run_id
+        self._epoch = epoch
+        self._segments = segments
+        self._read_facts = read_facts
+        self._steps = steps
+        self._needed: list[tuple[int, int]] = []
+        self._blobs: set[str] = set()
+
+    async def prune(self, retention: Retention, bad_bases: Collection[int]) -> PruneReport:
+        """Remove what retention does not keep.
+
+        Raises:
+            NotFoundError: a pin names no checkpoint that can be restored; nothing was removed.
+            CorruptionError: the entry of a kept base is damaged; nothing was removed.
+            FencedError: a later owner took the run over.
+        """
+        if retention.keep_all:
+            return PruneReport()
+        blobs = await self._storage.list_blobs(self._run_id)
+        whole = {blob.name for blob in blobs}
+        bad = {base.sequence for base in self._segments.bases if _state(base).name not in whole}
+        bad.update(bad_bases)
+        bases = [base for base in self._segments.bases if base.sequence not in bad]
+        if not bases:
+            return PruneReport()
+        kept = bases[-retention.bases :]
+        for base in kept:
+            await self._keep(base)
+        self._needed.append((_state(kept[0]).since + 1, self._segments.segments[-1].last))
+        for pin in retention.pins:
+            if pin < kept[0].sequence:
+                await self._keep_pin(pin, bad)
+        return await self._delete(blobs)
+
+    async def _keep(self, base: ChainEntry) -> None:
+        facts = await self._read_facts(base)
+        self._needed += [(entries.first, entries.last) for entries in facts.entries]
+        self._blobs.add(facts.state.name)
+        self._blobs.update(blob.name for blob in facts.blobs)
+
+    async def _keep_pin(self, pin: int, bad_bases: Collection[int]) -> None:
+        try:
+            found = await plan(Listing(self._storage, self._run_id, self._steps), pin, bad_bases=bad_bases)
+        except Damage as damage:
+            raise NotFoundError(
+                f"checkpoint {pin} of run {self._run_id!r} is pinned, but cannot be restored: {damage}",
+                hint="remove the pin",
+            ) from damage
+        if found.base is not None:
+            await self._keep(found.base)
+        self._needed.append((found.entries[0].sequence, pin))
+
+    def _is_free(self, segment: Segment) -> bool:
+        return not segment.kept and all(
+            last < segment.first or segment.last < first for first, last in self._needed
+        )
+
+    async def _delete(self, blobs: Sequence[BlobInfo]) -> PruneReport:
+        free = [segment for segment in self._segments.segments if self._is_free(segment)]
+        entries: list[EntryInfo] = []
+        for segment in free:
+            entries += await self._segments.entries_of(segment)
+        unused = [
+            blob
+            for blob in blobs
+            if blob.name.startswith((BASE_BLOB, ITEMS_BLOB)) and blob.name not in self._blobs
+        ]
+        await self._storage.delete(
+            self._run_id, self._epoch, entries=entries, blobs=[blob.name for blob in unused]
+        )
+        self._segments.forget({segment.name for segment in free})
+        size = sum(entry.size for entry in entries) + sum(blob.size for blob in unused)
+        return PruneReport(len(entries), len(unused), size)
+
+
+def _state(base: ChainEntry) -> BlobPointer:
+    assert base.meta.state is not None
+    return base.meta.state

@@ -1,0 +1,120 @@
+"""Which entries are deleted together, and which of them are bases; kept up to date by listing what is new."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from kernelckpt.abc import EntryInfo, StorageBackend
+from kernelckpt.codec.entry import EntryMeta
+from kernelckpt.codec.version import UpgradeStep
+from kernelckpt.log.chain import ChainEntry
+from kernelckpt.log.listing import to_link
+from kernelckpt.log.time_slice import TimeSlice
+
+_PAGE = 1000
+
+
+class Segment(Struct):
+    """Entries that are deleted together.
+
+    Attributes:
+        name: what the storage calls it; made up where each entry stands alone.
+        first: its lowest number.
+        last: its highest number.
+        entries: how many there are.
+        size: their bytes.
+        kept: holds something set aside or damaged, which is never deleted.
+    """
+
+    name: str
+    first: int
+    last: int
+    entries: int = 0
+    size: int = 0
+    kept: bool = False
+
+
+class SegmentMap:
+    """The segments of a run, oldest first, and the entries of its bases.
+
+    Attributes:
+        segments: all that are listed.
+        bases: the bases on the chain, oldest first.
+    """
+
+    def __init__(self, storage: StorageBackend, run_id: str, steps: Mapping[int, UpgradeStep]) -> None:
+        """Nothing is listed yet."""
+        self.segments: list[Segment] = []
+        self.bases: list[ChainEntry] = []
+        self._storage = storage
+        self._run_id = run_id
+        self._steps = steps
+        self._known = 0
+
+    async def refresh(self, time_slice: TimeSlice) -> None:
+        """List what was added since the last time."""
+        while page := await self._storage.list_entries(self._run_id, after=self._known, limit=_PAGE):
+            time_slice.begin()
+            for info in page:
+                self._add(info)
+                self._known = info.sequence
+                if time_slice.over:
+                    await time_slice.rest()
+            time_slice.note()
+
+    def find(self, sequence: int) -> Segment | None:
+        """The segment that holds an entry, if it is listed."""
+        index = bisect_right(self.segments, sequence, key=lambda segment: segment.first) - 1
+        if index < 0 or self.segments[index].last < sequence:
+            return None
+        return self.segments[index]
+
+    def forget(self, gone: set[str]) -> None:
+        """Drop segments that were deleted, and the bases whose entries were in them."""
+        self.segments = [segment for segment in self.segments if segment.name not in gone]
+        self.bases = [base for base in self.bases if self.find(base.sequence) is not None]
+
+    async def entries_of(self, segment: Segment) -> list[EntryInfo]:
+        """The entries of a segment, listed anew."""
+        found: list[EntryInfo] = []
+        after = segment.first - 1
+        while after < segment.last and (
+            page := await self._storage.list_entries(self._run_id, after=after, limit=_PAGE)
+        ):
+            found += [info for info in page if info.sequence <= segment.last]
+            after = page[-1].sequence
+        return found
+
+    def _add(self, info: EntryInfo) -> None:
+        segment = self._segment(info)
+        segment.last = info.sequence
+        segment.entries += 1
+        segment.size += info.size
+        link = to_link(info, self._run_id, self._steps)
+        if link.meta is None or link.damage:
+            segment.kept = True
+        if link.meta is not None:
+            self._set_aside(link.meta, info.sequence)
+            if link.is_base:
+                self.bases.append(ChainEntry(link, link.meta))
+
+    def _segment(self, info: EntryInfo) -> Segment:
+        name = info.segment or f"{info.epoch}.{info.sequence}"
+        if not self.segments or self.segments[-1].name != name:
+            self.segments.append(Segment(name, info.sequence, info.sequence))
+        return self.segments[-1]
+
+    def _set_aside(self, meta: EntryMeta, sequence: int) -> None:
+        """What an entry jumps over, back to the one it follows, is on no chain any more."""
+        after = meta.previous_sequence
+        if after + 1 == sequence:
+            return
+        for segment in reversed(self.segments):
+            if segment.last <= after:
+                break
+            if segment.first < sequence:
+                segment.kept = True
+        self.bases = [base for base in self.bases if not after < base.sequence < sequence]

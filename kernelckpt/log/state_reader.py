@@ -1,0 +1,167 @@
+"""Reads the state that a plan names: the base's blob, then the entries after it, all of it verified."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Mapping
+
+from kernelckpt.abc import Append, Key, StorageBackend
+from kernelckpt.codec.change import Reference, decode_changes, decode_index
+from kernelckpt.codec.entry import BaseFacts, BlobHeader, BlobPointer, check_header, decode_facts, header_of
+from kernelckpt.codec.frame import (
+    BASE,
+    FEED_BYTES,
+    RECORDS,
+    STREAMS,
+    ContainerDecoder,
+    Frame,
+    blob_origin,
+    entry_origin,
+)
+from kernelckpt.codec.version import UPGRADES, UpgradeStep
+from kernelckpt.errors import CorruptionError, FormatError, NotFoundError
+from kernelckpt.log.chain import ChainEntry, Damage, Plan
+from kernelckpt.log.run_state import RunState
+from kernelckpt.log.stream_reader import StreamReader
+
+_READ_BYTES = 4 * FEED_BYTES
+
+
+class StateReader:
+    """Reads one state; a new one is needed for each try.
+
+    Attributes:
+        state: what was put together.
+        facts: those of the base, if there is one.
+        bytes_read: how much was read for it.
+    """
+
+    def __init__(
+        self, storage: StorageBackend, run_id: str, steps: Mapping[int, UpgradeStep] = UPGRADES
+    ) -> None:
+        """Nothing is read yet."""
+        self.state = RunState()
+        self.facts: BaseFacts | None = None
+        self.bytes_read = 0
+        self._storage = storage
+        self._run_id = run_id
+        self._steps = steps
+
+    async def read(self, plan: Plan) -> dict[Key, list[bytes]]:
+        """Put the state together; returns the items of its streams.
+
+        Raises:
+            Damage: something it needs is damaged or missing.
+        """
+        if plan.base is not None:
+            await self._guard(plan.base, self._read_base(plan.base), base=True)
+        for entry in plan.entries:
+            if entry.meta.kind == "delta":
+                exact = plan.base is None or entry.sequence > plan.base.sequence
+                await self._guard(entry, self._read_delta(entry, exact=exact))
+        return await self._read_streams(plan)
+
+    async def facts_of(self, entry: ChainEntry) -> BaseFacts:
+        """The facts in the entry of a base.
+
+        Raises:
+            FormatError, NotFoundError: the entry is damaged or gone.
+        """
+        where = f"entry {entry.sequence}"
+        frames = [frame async for frame in self._entry_frames(entry)]
+        if len(frames) != 1 or frames[0].type != BASE:
+            raise CorruptionError(f"{where}: not the entry of a base")
+        facts = decode_facts(frames[0].payload, where)
+        if facts.state != entry.meta.state:
+            raise CorruptionError(f"{where}: it names another blob than its metadata")
+        return facts
+
+    async def _read_streams(self, plan: Plan) -> dict[Key, list[bytes]]:
+        reader = StreamReader(self._storage, self._run_id, self.state, self._steps)
+        at = plan.base or plan.target
+        try:
+            self.state.check()
+            return await reader.read()
+        except (FormatError, NotFoundError) as error:
+            missing = isinstance(error, NotFoundError)
+            raise Damage(at.sequence, error.message, missing=missing, base=plan.base is not None) from error
+        finally:
+            self.bytes_read += reader.bytes_read
+
+    async def _read_base(self, entry: ChainEntry) -> None:
+        self.facts = await self.facts_of(entry)
+        pointer = self.facts.state
+        records = streams = 0
+        async for frame in self._blob_frames(pointer):
+            where = f"blob {pointer.name}: byte {frame.offset}"
+            if frame.type == STREAMS:
+                indexes = decode_index(frame, where)
+                streams += len(indexes)
+                self.state.index(indexes, where)
+            elif frame.type == RECORDS:
+                records += self._apply(frame, entry, where)
+            else:
+                raise CorruptionError(f"{where}: a frame of type {frame.type} in the blob of a base")
+        if (records, streams) != (self.facts.records, self.facts.streams):
+            raise CorruptionError(
+                f"blob {pointer.name}: {records} records and {streams} streams instead of "
+                f"{self.facts.records} and {self.facts.streams}"
+            )
+
+    async def _read_delta(self, entry: ChainEntry, *, exact: bool) -> None:
+        async for frame in self._entry_frames(entry):
+            self._apply(frame, entry, f"entry {entry.sequence}: byte {frame.offset}")
+        if exact:
+            self.state.check()
+
+    def _apply(self, frame: Frame, entry: ChainEntry, where: str) -> int:
+        place = None
+        changes = decode_changes(frame, where, self._steps)
+        for change in changes:
+            if isinstance(change, Append):
+                epoch, sequence = entry.tip.epoch, entry.sequence
+                place = Reference("", epoch, sequence, frame.offset, frame.length, change.start)
+            self.state.apply(change, place, where)
+        return len(changes)
+
+    async def _guard(self, entry: ChainEntry, work: Awaitable[None], *, base: bool = False) -> None:
+        try:
+            await work
+        except NotFoundError as error:
+            raise Damage(entry.sequence, error.message, missing=True, base=base) from error
+        except FormatError as error:
+            raise Damage(entry.sequence, error.message, base=base) from error
+
+    async def _entry_frames(self, entry: ChainEntry) -> AsyncIterator[Frame]:
+        epoch, sequence = entry.tip.epoch, entry.sequence
+        where = f"entry {sequence}"
+        data = await self._storage.read(self._run_id, epoch, sequence)
+        self.bytes_read += len(data)
+        decoder = ContainerDecoder(entry_origin(self._run_id, epoch, sequence), where, self._steps)
+        view = memoryview(data)
+        for begin in range(0, len(data), FEED_BYTES):
+            for frame in decoder.feed(view[begin : begin + FEED_BYTES]):
+                yield frame
+        digest = decoder.finish()
+        check_header(decoder.header, header_of(entry.meta, self._run_id, epoch, sequence), where)
+        if digest != entry.meta.digest:
+            raise CorruptionError(f"{where}: its digest is not the one listed")
+
+    async def _blob_frames(self, pointer: BlobPointer) -> AsyncIterator[Frame]:
+        where = f"blob {pointer.name}"
+        decoder = ContainerDecoder(blob_origin(self._run_id, pointer.name), where, self._steps)
+        size = 0
+        while data := await self._storage.read_blob(
+            self._run_id, pointer.name, offset=size, length=_READ_BYTES
+        ):
+            size += len(data)
+            self.bytes_read += len(data)
+            view = memoryview(data)
+            for begin in range(0, len(data), FEED_BYTES):
+                for frame in decoder.feed(view[begin : begin + FEED_BYTES]):
+                    yield frame
+        digest = decoder.finish()
+        version = decoder.header[1]
+        expected = BlobHeader(version=version, run_id=self._run_id, name=pointer.name, since=pointer.since)
+        check_header(decoder.header, expected, where)
+        if digest != pointer.digest or size != pointer.size:
+            raise CorruptionError(f"{where}: it is not the one its entry names")

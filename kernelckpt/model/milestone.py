@@ -1,0 +1,106 @@
+"""The phases a run must pass, and what becomes of it when it does not."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TypeAlias
+
+from msgspec import field
+
+from kernelckpt.model.capability import CapabilityDescriptor
+from kernelckpt.model.record import Record
+from kernelckpt.model.scalar import U32
+
+
+class MachineCheck(Record, frozen=True, tag="machine_check", tag_field="kind"):
+    """A program decides."""
+
+
+class HarnessEval(Record, frozen=True, tag="harness_eval", tag_field="kind"):
+    """The host decides."""
+
+
+class LlmJudge(Record, frozen=True, tag="llm_judge", tag_field="kind"):
+    """A model decides."""
+
+
+class HumanApproval(Record, frozen=True, tag="human_approval", tag_field="kind"):
+    """A human decides."""
+
+
+class ExternalCommand(Record, frozen=True, tag="external_command", tag_field="kind"):
+    """A command's exit decides."""
+
+    cmd: str
+
+
+Verifier: TypeAlias = MachineCheck | HarnessEval | LlmJudge | HumanApproval | ExternalCommand
+
+
+class UnlockPolicy(StrEnum):
+    """When a phase's capabilities become available."""
+
+    IMMEDIATE = "immediate"
+    DEFERRED = "deferred"
+
+
+class RollbackPolicy(StrEnum):
+    """What happens when a phase's retries are used up."""
+
+    TERMINATE = "terminate"
+    ROLLBACK = "rollback"
+    CONTINUE = "continue"
+
+
+class RetryPolicy(Record, frozen=True):
+    """How often a phase may be tried; 0 is without limit."""
+
+    max_attempts: U32
+
+
+class MilestonePhase(Record, frozen=True):
+    """One phase.
+
+    Attributes:
+        id: its name.
+        criteria: when it is passed.
+        unlocks: capabilities that passing it makes available.
+        verifier: who decides; None is the host.
+        required_evidence: what must be shown.
+        unlock_policy: when the unlocks become available.
+        rollback_policy: what happens when its retries are used up.
+        retry_policy: how often it may be tried; None is without limit.
+    """
+
+    id: str
+    criteria: tuple[str, ...] = field(default_factory=lambda: ())
+    unlocks: tuple[CapabilityDescriptor, ...] = field(default_factory=lambda: ())
+    verifier: Verifier | None = None
+    required_evidence: tuple[str, ...] = ()
+    unlock_policy: UnlockPolicy = field(default_factory=lambda: UnlockPolicy.IMMEDIATE)
+    rollback_policy: RollbackPolicy = field(default_factory=lambda: RollbackPolicy.TERMINATE)
+    retry_policy: RetryPolicy | None = None
+
+
+class MilestoneContract(Record, frozen=True):
+    """The phases of a run, in order."""
+
+    phases: tuple[MilestonePhase, ...]
+
+
+class MilestoneCheckResult(Record, frozen=True):
+    """Whether a phase was passed, and why not."""
+
+    phase_id: str
+    passed: bool
+    reason: str | None = None
+
+    @classmethod
+    def pass_(cls, phase_id: str) -> MilestoneCheckResult:
+        """The phase was passed."""
+        return cls(phase_id, passed=True)
+
+    @classmethod
+    def fail(cls, phase_id: str, reason: str) -> MilestoneCheckResult:
+        """The phase was not passed."""
+        return cls(phase_id, passed=False, reason=reason)

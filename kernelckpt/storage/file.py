@@ -1,0 +1,216 @@
+"""Local files as a storage: a folder a run, segments of entries, one thread for all of it.
+
+Everything is done by one thread, in the order of the calls: a cancelled call is finished by the thread or
+never begun, and what the thread knows of heads and offsets stays right. The layout is in `docs/format.md`;
+what makes it safe is in the modules beside this one.
+"""
+
+# ruff: noqa: D102 - the contract is written once, in abc.py
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote_from_bytes
+
+from aiofiles.os import wrap
+
+from kernelckpt.abc import BlobInfo, Claim, EntryInfo, PostedMessage, StorageBackend
+from kernelckpt.errors import FencedError, StorageUnavailableError
+from kernelckpt.storage.check import check_entry, check_name, check_page, check_range
+from kernelckpt.storage.file_claim import RunClaim, claim_run, owned_error
+from kernelckpt.storage.file_error import storage_error
+from kernelckpt.storage.file_ops import FileOps
+from kernelckpt.storage.file_root import RootFolder, run_digest
+from kernelckpt.storage.file_run import RunFolder
+from kernelckpt.storage.url import file_path
+
+T = TypeVar("T")
+
+
+async def open_file(url: str) -> FileStorage:
+    """Open the storage of a `file:` URL; the folder is made by the first run.
+
+    Raises:
+        StorageUrlError: the URL names no folder.
+        StorageUnavailableError: the folder cannot be read or is not a storage of ours.
+        UnsupportedVersionError: a newer version made it.
+    """
+    storage = FileStorage(file_path(url))
+    try:
+        await storage.check()
+    except BaseException:
+        await storage.aclose()
+        raise
+    return storage
+
+
+class FileStorage(StorageBackend):
+    """Runs kept in a local folder. Safe against `kill -9` and power loss on a local file system."""
+
+    durable = True
+
+    def __init__(self, path: str | os.PathLike[str], *, ops: FileOps | None = None) -> None:
+        """Touch nothing yet.
+
+        Args:
+            path: the folder; made when the first run is.
+            ops: the file system's calls, to be replaced in tests.
+        """
+        self.path = str(Path(path).absolute())
+        self.name = "file:" + quote_from_bytes(os.fsencode(self.path), safe="/+,:=@ ")
+        self._ops = ops or FileOps()
+        self._root = RootFolder(self._ops, self.path)
+        self._runs: dict[str, RunFolder] = {}
+        self._claims: dict[str, RunClaim] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kernelckpt-file")
+        self._closed = False
+
+    async def check(self) -> None:
+        """Raise unless the folder is ours, empty or not there yet."""
+        await self._call(self._root.check)
+
+    async def acquire(self, run_id: str, holder: str, *, takeover: bool = False) -> Claim:
+        check_name(run_id, "run id")
+        return await self._call(self._acquire, run_id, holder, takeover)
+
+    async def release(self, run_id: str, epoch: int) -> None:
+        await self._call(self._release, run_id, epoch)
+
+    async def append(
+        self, run_id: str, epoch: int, sequence: int, entry: Sequence[bytes], meta: bytes
+    ) -> None:
+        check_entry(entry, meta)
+        await self._call(lambda: self._claim(run_id, epoch).append(sequence, entry, meta))
+
+    async def list_entries(self, run_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[EntryInfo]:
+        check_page(after, limit)
+        return await self._call(lambda: self._run(run_id).list_entries(after, limit))
+
+    async def read(
+        self, run_id: str, epoch: int, sequence: int, *, offset: int = 0, length: int | None = None
+    ) -> bytes:
+        check_range(offset, length)
+        return await self._call(lambda: self._run(run_id).read(epoch, sequence, offset, length))
+
+    async def write_part(self, run_id: str, epoch: int, name: str, index: int, data: Sequence[bytes]) -> None:
+        check_name(name, "blob name")
+        await self._call(lambda: self._claim(run_id, epoch).write_part(name, index, data))
+
+    async def finish_blob(self, run_id: str, epoch: int, name: str) -> BlobInfo:
+        return await self._call(lambda: self._claim(run_id, epoch).finish_blob(name))
+
+    async def read_blob(self, run_id: str, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
+        check_range(offset, length)
+        return await self._call(lambda: self._run(run_id).read_blob(name, offset, length))
+
+    async def list_blobs(self, run_id: str) -> Sequence[BlobInfo]:
+        return await self._call(lambda: self._run(run_id).list_blobs())
+
+    async def delete(
+        self, run_id: str, epoch: int, *, entries: Sequence[EntryInfo] = (), blobs: Sequence[str] = ()
+    ) -> None:
+        await self._call(lambda: self._claim(run_id, epoch).delete(entries, blobs))
+
+    async def post(self, run_id: str, message_id: str, data: bytes) -> bool:
+        check_name(message_id, "message id")
+        return await self._call(lambda: self._run(run_id).post(message_id, data))
+
+    async def posted(self, run_id: str) -> Sequence[PostedMessage]:
+        return await self._call(lambda: self._run(run_id).posted())
+
+    async def delete_posted(self, run_id: str, message_ids: Sequence[str]) -> None:
+        await self._call(lambda: self._run(run_id).delete_posted(message_ids))
+
+    async def list_runs(self) -> Sequence[str]:
+        return await self._call(self._root.list_runs)
+
+    async def delete_run(self, run_id: str) -> None:
+        await self._call(self._delete_run, run_id)
+
+    async def aclose(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            await self._in_thread(self._release_all)
+        finally:
+            self._thread.shutdown(wait=False)
+
+    async def _call(self, function: Callable[..., T], *arguments: object) -> T:
+        if self._closed:
+            raise StorageUnavailableError(f"{self.name} is closed", hint="open it again")
+        return await self._in_thread(function, *arguments)
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        """Run a function in the storage's thread; errors of the system leave it typed."""
+
+        def work() -> T:
+            try:
+                return function(*arguments)
+            except OSError as error:
+                raise storage_error(error, self.path) from error
+
+        return await wrap(work)(executor=self._thread)
+
+    def _run(self, run_id: str) -> RunFolder:
+        """The folder of a run that exists; what is remembered of it goes when it was made anew."""
+        known = self._runs.get(run_id)
+        if known is not None and known.is_same():
+            return known
+        self._runs.pop(run_id, None)
+        return self._open_run(run_id, self._root.find_run(run_id))
+
+    def _open_run(self, run_id: str, path: str) -> RunFolder:
+        run = self._runs[run_id] = RunFolder(self._ops, path, run_digest(run_id))
+        return run
+
+    def _claim(self, run_id: str, epoch: int) -> RunClaim:
+        claim = self._claims.get(run_id)
+        if claim is None or claim.epoch != epoch:
+            raise FencedError(
+                f"{self.name}: epoch {epoch} of run {run_id[:200]!r} is not held here",
+                hint="acquire the run, then use the epoch that was granted",
+            )
+        return claim
+
+    def _acquire(self, run_id: str, holder: str, takeover: bool) -> Claim:
+        self._root.make_run(run_id)
+        run = self._run(run_id)
+        if own := self._claims.pop(run_id, None):
+            own.release()
+        claim = RunClaim(run, *claim_run(run, run_id, holder, takeover=takeover))
+        try:
+            claim.begin()
+        except FencedError as error:
+            claim.release()
+            raise owned_error(run, run_id, claim.epoch + 1) from error
+        except BaseException:
+            claim.release()
+            raise
+        self._claims[run_id] = claim
+        return Claim(claim.epoch, claim.head)
+
+    def _release(self, run_id: str, epoch: int) -> None:
+        with suppress(FencedError):
+            self._claim(run_id, epoch).release()
+            del self._claims[run_id]
+
+    def _release_all(self) -> None:
+        while self._claims:
+            self._claims.popitem()[1].release()
+
+    def _delete_run(self, run_id: str) -> None:
+        run = self._run(run_id)
+        _, fd = claim_run(run, run_id, "a deletion of the run", takeover=False)
+        try:
+            self._root.remove_run(run.path)
+        finally:
+            self._ops.close(fd)
+        self._runs.pop(run_id, None)
+        if own := self._claims.pop(run_id, None):
+            own.release()

@@ -1,0 +1,235 @@
+"""Who owns a run's folder: owner files, one an epoch, and the high-water mark of what was acknowledged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from msgspec import Struct
+
+from kernelckpt.errors import CorruptionError, StorageUnavailableError
+from kernelckpt.storage.file_name import HEAD, owner_name, temporary_name
+from kernelckpt.storage.file_ops import FileOps
+from kernelckpt.storage.file_record import decode_record, encode_record
+from kernelckpt.storage.file_segment import read_all, write_all
+
+_CLAIM, _BEGIN, _HEAD, _REMOVED = (
+    "kernelckpt-owner",
+    "kernelckpt-begin",
+    "kernelckpt-head",
+    "kernelckpt-removed",
+)
+_HOLDER_CHARACTERS = 1000
+_SLOT_BYTES = 64
+_FILE_BYTES = 6 * _SLOT_BYTES
+
+
+class Owner(Struct, frozen=True):
+    """What an owner file says.
+
+    Attributes:
+        epoch: the owner's number.
+        holder: what it said of itself.
+        start: the head when its epoch began; None when it never began.
+        never: older epochs that had not begun by then; if they did later, it does not count.
+    """
+
+    epoch: int
+    holder: str
+    start: int | None
+    never: Sequence[int] = ()
+
+
+class Mark(Struct, frozen=True):
+    """What had been acknowledged; not synced each time, so it may be behind, never ahead.
+
+    Attributes:
+        epoch: who wrote it.
+        sequence: the newest entry it had acknowledged.
+        removed: the newest entry that was ever deleted; always synced.
+    """
+
+    epoch: int = 0
+    sequence: int = 0
+    removed: int = 0
+
+
+def open_regular(ops: FileOps, path: str, *, write: bool = False) -> int:
+    """Open a file of ours, refusing links, pipes and whatever else somebody may have put there."""
+    fd = ops.open(path, write=write)
+    try:
+        if ops.fstat(fd).kind != "file":
+            raise StorageUnavailableError(f"{path}: not a regular file", hint="move it away")
+    except BaseException:
+        ops.close(fd)
+        raise
+    return fd
+
+
+def read_file(ops: FileOps, path: str) -> bytes:
+    """The whole of a file of ours."""
+    fd = open_regular(ops, path)
+    try:
+        return read_all(ops, fd, ops.fstat(fd).size, 0)
+    finally:
+        ops.close(fd)
+
+
+def create_temporary(ops: FileOps, folder: str) -> tuple[int, str]:
+    """A new file under a name of its own, locked so that nobody takes it for a left-over."""
+    while True:
+        path = f"{folder}/{temporary_name()}"
+        fd = ops.create(path)
+        try:
+            if ops.lock(fd) and exists(ops, path):  # else a cleaner took it for one
+                return fd, path
+        except BaseException:
+            ops.close(fd)
+            raise
+        ops.close(fd)
+
+
+def publish(ops: FileOps, temporary: str, path: str) -> None:
+    """Give a synced temporary file its name; `FileExistsError` when it is taken. Folders are not synced."""
+    try:
+        ops.link(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            ops.unlink(temporary)
+
+
+def write_new(ops: FileOps, folder: str, name: str, data: bytes) -> bool:
+    """Put a whole file durably into a folder; False when one of that name is there already."""
+    fd, temporary = create_temporary(ops, folder)
+    try:
+        write_all(ops, fd, [data], 0)
+        ops.fsync(fd)
+        publish(ops, temporary, f"{folder}/{name}")
+        added = True
+    except FileExistsError:
+        added = False
+    except OSError:
+        with suppress(OSError):
+            ops.unlink(temporary)
+        raise
+    finally:
+        ops.close(fd)
+    ops.fsync_folder(folder)
+    return added
+
+
+def claim_epoch(ops: FileOps, folder: str, epoch: int, holder: str) -> int | None:
+    """Make the owner file of an epoch, held by a lock from its first instant.
+
+    Returns:
+        Its descriptor, or None when somebody else has that epoch.
+    """
+    fd, temporary = create_temporary(ops, folder)
+    text = holder.encode("utf-8", "backslashreplace").decode()[:_HOLDER_CHARACTERS]
+    try:
+        write_all(ops, fd, [encode_record(_CLAIM, epoch, text)], 0)
+        publish(ops, temporary, f"{folder}/{owner_name(epoch)}")
+        ops.fsync_folder(folder)
+    except FileExistsError:
+        ops.close(fd)
+        return None
+    except OSError:
+        ops.close(fd)
+        raise
+    return fd
+
+
+def begin_epoch(ops: FileOps, fd: int, start: int, never: Sequence[int]) -> None:
+    """Write where the epoch began; from now on what older ones add is void.
+
+    Args:
+        ops: the file system.
+        fd: what `claim_epoch` returned.
+        start: the head.
+        never: older epochs that had been claimed but had not begun when the head was read. Each of them
+            may still write where it began, having read an older head than this one.
+    """
+    size = ops.fstat(fd).size
+    write_all(ops, fd, [encode_record(_BEGIN, start, list(never))], size)
+    ops.fsync(fd)
+
+
+def read_owner(ops: FileOps, folder: str, epoch: int) -> Owner:
+    """What an owner file says; one without whole content never began.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UnsupportedVersionError: a newer version wrote it.
+    """
+    path = f"{folder}/{owner_name(epoch)}"
+    data = read_file(ops, path)
+    holder, start, never = "an owner that left no name", None, ()
+    with suppress(CorruptionError):
+        (found, holder), end = decode_record(data, _CLAIM, (int, str), path)
+        if found == epoch:
+            (start, never), _ = decode_record(data[end:], _BEGIN, (int, list), path)
+    return Owner(epoch, holder, start, never)
+
+
+def is_alive(ops: FileOps, folder: str, epoch: int) -> bool:
+    """Whether the owner of an epoch still holds its lock."""
+    fd = open_regular(ops, f"{folder}/{owner_name(epoch)}")
+    try:
+        return not ops.lock(fd, shared=True)
+    finally:
+        ops.close(fd)
+
+
+def exists(ops: FileOps, path: str) -> bool:
+    """Whether something of that name is there."""
+    try:
+        ops.stat(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def open_mark(ops: FileOps, folder: str) -> int:
+    """The file of the high-water mark, made when it is missing."""
+    path = f"{folder}/{HEAD}"
+    while True:
+        with suppress(FileNotFoundError):
+            return open_regular(ops, path, write=True)
+        with suppress(FileExistsError):
+            return ops.create(path)
+
+
+def write_mark(ops: FileOps, fd: int, epoch: int, sequence: int) -> None:
+    """Write what was acknowledged into one of an owner's two slots, in turn."""
+    _write_slot(ops, fd, 2 * (epoch % 2) + sequence % 2, encode_record(_HEAD, epoch, sequence))
+
+
+def write_removed(ops: FileOps, fd: int, removed: int) -> None:
+    """Write, durably and together with the mark, the newest entry that is about to be deleted."""
+    known = [_read_slot(read_all(ops, fd, _FILE_BYTES, 0), slot, _REMOVED, 1) for slot in (4, 5)]
+    slot = 4 if (known[0] or [0]) <= (known[1] or [0]) else 5
+    _write_slot(ops, fd, slot, encode_record(_REMOVED, removed))
+    ops.fsync(fd)
+
+
+def read_mark(ops: FileOps, folder: str) -> Mark:
+    """The newest mark that is whole; a damaged or missing file only knows less."""
+    try:
+        data = read_file(ops, f"{folder}/{HEAD}")
+    except FileNotFoundError:
+        return Mark()
+    epoch, sequence = max(_read_slot(data, slot, _HEAD, 2) or [0, 0] for slot in range(4))
+    (removed,) = max(_read_slot(data, slot, _REMOVED, 1) or [0] for slot in (4, 5))
+    return Mark(epoch, sequence, removed)
+
+
+def _write_slot(ops: FileOps, fd: int, slot: int, data: bytes) -> None:
+    write_all(ops, fd, [data.ljust(_SLOT_BYTES, b"\0")], slot * _SLOT_BYTES)
+
+
+def _read_slot(data: bytes, slot: int, kind: str, fields: int) -> list[int] | None:
+    at = slot * _SLOT_BYTES
+    with suppress(CorruptionError):
+        found, _ = decode_record(data[at : at + _SLOT_BYTES], kind, (int,) * fields, HEAD)
+        return found
+    return None

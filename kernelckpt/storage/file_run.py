@@ -1,0 +1,142 @@
+"""One run's folder as everybody may use it: reading entries and blobs, and the inbox."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from kernelckpt.abc import BlobInfo, EntryInfo, PostedMessage
+from kernelckpt.errors import CorruptionError, NotFoundError, StorageUnavailableError
+from kernelckpt.storage.file_listing import RunLooker
+from kernelckpt.storage.file_name import RUN, blob_file_name, inbox_name, sort_names, text_bytes
+from kernelckpt.storage.file_ops import FileOps
+from kernelckpt.storage.file_owner import open_regular, read_file, write_new
+from kernelckpt.storage.file_record import decode_record, encode_record
+from kernelckpt.storage.file_scan import Segment
+from kernelckpt.storage.file_segment import read_all, read_body
+
+_INBOX = "kernelckpt-inbox"
+
+
+class RunFolder:
+    """Reads a run's folder, and adds to its inbox."""
+
+    def __init__(self, ops: FileOps, path: str, run_digest: bytes) -> None:
+        """Read nothing of it yet but when it was made; `run_digest` is that of the run's id."""
+        self.ops = ops
+        self.path = path
+        self.run_digest = run_digest
+        self.looker = RunLooker(ops, path, run_digest)
+        self._facts = ops.stat(f"{path}/{RUN}")
+        self._orders: dict[str, int] = {}
+
+    def is_same(self) -> bool:
+        """Whether the folder is still the one that was found first: not deleted, not made anew."""
+        try:
+            return self.ops.stat(f"{self.path}/{RUN}") == self._facts
+        except FileNotFoundError:
+            return False
+
+    def list_entries(self, after: int, limit: int) -> Sequence[EntryInfo]:
+        """See `StorageBackend.list_entries`."""
+        return self.looker.entries(after, limit)
+
+    def read(self, epoch: int, sequence: int, offset: int, length: int | None) -> bytes:
+        """See `StorageBackend.read`."""
+        for look in (self.looker.glance, self.looker.look):
+            segment = look().segment_with(epoch, sequence)
+            if segment and (data := self._read_from(segment, sequence, offset, length)) is not None:
+                return data
+        for entry in self.looker.entries(sequence - 1, 1):
+            if (entry.epoch, entry.sequence) == (epoch, sequence) and entry.damage:
+                raise _damaged(self.path, entry)
+        raise NotFoundError(f"{self.path}: no entry {sequence} of epoch {epoch}", hint="list again")
+
+    def _read_from(self, segment: Segment, sequence: int, offset: int, length: int | None) -> bytes | None:
+        """The bytes, or None when the segment is not there any more."""
+        try:
+            fd = open_regular(self.ops, f"{self.path}/{segment.name}")
+        except FileNotFoundError:
+            return None
+        try:
+            if self.ops.fstat(fd).inode != segment.inode:
+                return None
+            place = segment.places[sequence]
+            data = read_body(self.ops, fd, place, offset, length)
+        finally:
+            self.ops.close(fd)
+        if data is None:
+            reason = f"the body at byte {place.body} of {segment.name} is not what was written"
+            raise _damaged(self.path, EntryInfo(segment.epoch, sequence, 0, b"", segment.name, reason))
+        return data
+
+    def list_blobs(self) -> Sequence[BlobInfo]:
+        """See `StorageBackend.list_blobs`."""
+        found: list[BlobInfo] = []
+        for blob, name in sort_names(self.ops.listdir(self.path)).blobs.items():
+            with suppress(FileNotFoundError):
+                facts = self.ops.stat(f"{self.path}/{name}")
+                if facts.kind != "file":
+                    raise StorageUnavailableError(
+                        f"{self.path}/{name}: not a regular file", hint="move it away"
+                    )
+                found.append(BlobInfo(blob, facts.size))
+        return sorted(found, key=lambda info: info.name)
+
+    def read_blob(self, blob: str, offset: int, length: int | None) -> bytes:
+        """See `StorageBackend.read_blob`."""
+        try:
+            fd = open_regular(self.ops, f"{self.path}/{blob_file_name(blob)}")
+        except FileNotFoundError as error:
+            raise NotFoundError(f"{self.path}: no blob {blob!r}", hint="list again") from error
+        try:
+            left = max(self.ops.fstat(fd).size - offset, 0)
+            return read_all(self.ops, fd, left if length is None else min(length, left), offset)
+        finally:
+            self.ops.close(fd)
+
+    def post(self, message_id: str, data: bytes) -> bool:
+        """See `StorageBackend.post`."""
+        order = max(self.ops.wall_ns(), self._newest_order() + 1)
+        record = encode_record(_INBOX, text_bytes(message_id), order, data)
+        return write_new(self.ops, self.path, inbox_name(message_id), record)
+
+    def posted(self) -> Sequence[PostedMessage]:
+        """See `StorageBackend.posted`."""
+        names = sort_names(self.ops.listdir(self.path)).inbox
+        found = [message for name in names if (message := self._read_posted(name)) is not None]
+        return sorted(found, key=lambda message: (message.order, message.message_id))
+
+    def delete_posted(self, message_ids: Sequence[str]) -> None:
+        """See `StorageBackend.delete_posted`."""
+        for message_id in message_ids:
+            with suppress(FileNotFoundError):
+                self.ops.unlink(f"{self.path}/{inbox_name(message_id)}")
+        self.ops.fsync_folder(self.path)
+
+    def _newest_order(self) -> int:
+        names = sort_names(self.ops.listdir(self.path)).inbox
+        known = self._orders
+        self._orders = {name: known[name] for name in names if name in known}
+        for name in names:
+            if name not in known and (message := self._read_posted(name)) is not None:
+                self._orders[name] = message.order
+        return max(self._orders.values(), default=0)
+
+    def _read_posted(self, name: str) -> PostedMessage | None:
+        path = f"{self.path}/{name}"
+        try:
+            data = read_file(self.ops, path)
+        except FileNotFoundError:
+            return None  # taken since the folder was listed
+        (message_id, order, body), end = decode_record(data, _INBOX, (bytes, int, bytes), path)
+        if end != len(data):
+            raise CorruptionError(f"{path}: damaged: bytes follow its end", hint="move it away", lost=(path,))
+        return PostedMessage(message_id.decode("utf-8", "surrogatepass"), order, body)
+
+
+def _damaged(path: str, entry: EntryInfo) -> CorruptionError:
+    lost = f"entry {entry.sequence} of epoch {entry.epoch}"
+    return CorruptionError(
+        f"{path}: {lost} is damaged: {entry.damage}", hint="restore this folder from a backup", lost=(lost,)
+    )

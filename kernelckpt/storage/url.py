@@ -1,0 +1,113 @@
+"""The URL table: which storage a URL names, and opening it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Awaitable, Callable, Generator
+from importlib import import_module
+from importlib.metadata import entry_points
+from types import TracebackType
+from typing import Any, TypeAlias, cast
+from urllib.parse import unquote_to_bytes
+
+from anyio import to_thread
+
+from kernelckpt.abc import StorageBackend
+from kernelckpt.errors import StorageUrlError
+
+Opener: TypeAlias = Callable[[str], Awaitable[StorageBackend]]
+"""What an entry point of the group `kernelckpt.storage` names: it is given the whole URL."""
+
+GROUP = "kernelckpt.storage"
+_BUILT_IN = {
+    "file": ("kernelckpt.storage.file", "open_file"),
+    "memory": ("kernelckpt.storage.memory", "open_memory"),
+}
+_PATH_HINT = "write file:./folder or file:/absolute/folder"
+
+
+class open_storage:  # noqa: N801 - used as a function: `async with open_storage(url) as storage`
+    """Open the storage that a URL names; also `storage = await open_storage(url)`.
+
+    Args:
+        url: `memory:`, `memory:NAME`, `file:./folder`, `file:/folder`, or a scheme that an installed
+            package adds by the entry-point group `kernelckpt.storage`.
+
+    Raises:
+        StorageUrlError: no such scheme, or the URL names nothing that can be opened.
+        StorageError: it cannot be opened; raised on entering or awaiting.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Open nothing yet."""
+        self._url = url
+        self._storage: StorageBackend | None = None
+
+    def __await__(self) -> Generator[Any, Any, StorageBackend]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> StorageBackend:
+        self._storage = await self._open()
+        return self._storage
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._storage is not None:
+            await self._storage.aclose()
+
+    async def _open(self) -> StorageBackend:
+        opener = await to_thread.run_sync(_find_opener, self._url)
+        return await opener(self._url)
+
+
+def file_path(url: str) -> str:
+    """The folder that a `file:` URL names.
+
+    Raises:
+        StorageUrlError: it names none.
+    """
+    rest = url.partition(":")[2]
+    if rest.startswith("//"):
+        host, slash, path = rest[2:].partition("/")
+        if host not in ("", "localhost") or not slash:
+            raise _bad(url, f"{host or 'nothing'!r} stands where a host belongs")
+        rest = slash + path
+    for mark, escape in (("?", "%3F"), ("#", "%23")):
+        if mark in rest:
+            raise _bad(url, f"{mark!r} is no part of a path", f"write {escape} for a {mark!r} in a name")
+    if re.search(r"%(?![0-9A-Fa-f]{2})", rest):
+        raise _bad(url, "a '%' is followed by no two hexadecimal digits", "write %25 for a '%' in a name")
+    path = os.fsdecode(unquote_to_bytes(rest))
+    if not path or "\0" in path:
+        raise _bad(url, "it names no folder")
+    if path.startswith("~"):
+        raise _bad(url, "'~' is not expanded", "write the folder's absolute path")
+    return path
+
+
+def memory_name(url: str) -> str:
+    """The name in a `memory:` URL; empty for a fresh storage."""
+    return url.partition(":")[2]
+
+
+def _find_opener(url: str) -> Opener:
+    scheme, colon, _ = url.partition(":")
+    if colon and scheme in _BUILT_IN:
+        module, name = _BUILT_IN[scheme]
+        return cast("Opener", getattr(import_module(module), name))
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    if colon and scheme in found:
+        return cast("Opener", found[scheme].load())
+    known = ", ".join(f"{name}:" for name in sorted({*_BUILT_IN, *found}))
+    if not colon:
+        raise StorageUrlError(f"{url!r} is no storage URL; known schemes: {known}", hint=_PATH_HINT)
+    raise StorageUrlError(
+        f"no storage for the scheme {scheme!r}; known schemes: {known}",
+        hint="install the package that provides it, or " + _PATH_HINT,
+    )
+
+
+def _bad(url: str, reason: str, hint: str = _PATH_HINT) -> StorageUrlError:
+    return StorageUrlError(f"{url!r} names no folder: {reason}", hint=hint)

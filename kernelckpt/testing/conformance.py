@@ -1,0 +1,25 @@
+"""The storage conformance suite: what every backend must pass, ours and third parties' alike."""
+
+from __future__ import annotations
+
+from kernelckpt.testing.conformance_entry import EntryConformance
+from kernelckpt.testing.conformance_owner import OwnerConformance
+from kernelckpt.testing.conformance_run import BlobConformance, InboxConformance, RunConformance
+
+
+class StorageConformance(
+    EntryConformance, OwnerConformance, BlobConformance, InboxConformance, RunConformance
+):
+    """Subclass it in a test module, with one fixture, and run it by pytest-asyncio.
+
+    The fixture `storage_factory` returns an async function without arguments. Each call opens another
+    client of one store, as another process would; the store is empty when a test begins.
+
+        class TestMyStorage(StorageConformance):
+            @pytest.fixture
+            def storage_factory(self, tmp_path):
+                async def open_client():
+                    return MyStorage(tmp_path)
+
+                return open_client
+    """

@@ -1,0 +1,545 @@
+"""Snapshots: the original's fields and shape, and everything given back exactly."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from kernelckpt.errors import DecodeError, InvalidValueError
+from kernelckpt.kernel.table import TaskTable
+from kernelckpt.model.approval import Approval, ApprovalStatus
+from kernelckpt.model.budget import BudgetLedger, SchedulerBudget
+from kernelckpt.model.capability import CapabilityFilter, CapabilityKind
+from kernelckpt.model.context import CompressionNote, Context, Plan, PlanStep
+from kernelckpt.model.effect import Effect, EffectStatus
+from kernelckpt.model.identity import AgentIdentity
+from kernelckpt.model.inbox import InboxEntry
+from kernelckpt.model.kernel import KernelTotals, Value
+from kernelckpt.model.message import Audio, Image, Message, Role, Text, ToolCall, ToolResultPart
+from kernelckpt.model.os_snapshot import OsSnapshot, ProcessRecord
+from kernelckpt.model.process import AgentIsolation, AgentRole, ContextInheritance, ProcInfo
+from kernelckpt.model.result import LoopResult, SubAgentResult
+from kernelckpt.model.run_spec import AgentRunSpec
+from kernelckpt.model.signal import QueuedSignal, RuntimeSignal, SignalSource, SignalType, Urgency
+from kernelckpt.model.snapshot import ContextSnapshot, KernelSnapshot, TcbSnapshot, restore_tcb
+from kernelckpt.model.task_state import StateKind, TaskState
+from kernelckpt.model.tcb import Tcb
+from kernelckpt.model.termination import TerminationReason
+from kernelckpt.model.wait import WaitKind, WaitReason
+
+BUDGET = SchedulerBudget()
+PROC = ProcInfo("root", AgentRole.IMPLEMENT, context_inheritance=ContextInheritance.FULL)
+DONE = TaskState.done(TerminationReason.COMPLETED)
+SPEC = AgentRunSpec.new(AgentIdentity.new("a", "s"), AgentRole.PLAN, "build")
+
+
+def snapshot_of(*rows, context=None, **more):
+    return KernelSnapshot.from_state(0, 0, rows, context or ContextSnapshot(), **more)
+
+
+def form_of(*rows, **more):
+    """A snapshot's JSON data, to be spoilt."""
+    return snapshot_of(*rows, **more).to_dict()
+
+
+def child_with(result):
+    return Tcb(
+        "child",
+        "root",
+        state=TaskState.done(result.termination),
+        proc=replace(PROC, result=result_of(result)),
+    )
+
+
+def result_of(result):
+    return SubAgentResult("child", result)
+
+
+# The tests of the original.
+
+
+def test_tcb_snapshot_roundtrip():
+    row = Tcb(
+        "test-task",
+        budget=BudgetLedger(SchedulerBudget(128_000, 10, 1000, 60_000), turns=5, total_tokens=500),
+        deferred_until=1000,
+    )
+    flat = TcbSnapshot.from_tcb(row)
+    assert (flat.id, flat.turns, flat.total_tokens, flat.deferred_until) == ("test-task", 5, 500, 1000)
+    assert (flat.max_tokens, flat.max_turns, flat.max_total_tokens, flat.max_wall_ms) == (
+        128_000,
+        10,
+        1000,
+        60_000,
+    )
+
+
+def test_kernel_snapshot_serializes():
+    snapshot = KernelSnapshot.from_state(1, 100, [], ContextSnapshot(), None)
+    again = KernelSnapshot.from_json(snapshot.to_json())
+    assert (again.turn, again.total_tokens) == (1, 100)
+    assert again == snapshot
+
+
+def test_context_snapshot_captures_fields():
+    context = ContextSnapshot(system_messages=(Message.system("You are"),), task_goal="Build something")
+    assert len(context.system_messages) == 1
+    assert context.task_goal == "Build something"
+
+
+def test_snapshot_from_state_captures_tasks():
+    table = TaskTable().insert(Tcb.root("root", BUDGET)).insert(Tcb.root("child", BUDGET))
+    snapshot = KernelSnapshot.from_state(5, 1000, table, ContextSnapshot())
+    assert (snapshot.turn, snapshot.total_tokens, len(snapshot.tasks)) == (5, 1000, 2)
+    assert snapshot.run_spec() is None
+
+
+def test_context_snapshot_from_manager():
+    context = Context(plan=Plan(goal="Test goal"), max_tokens=1000)
+    flat = ContextSnapshot.from_context(context, system=[Message(Role.SYSTEM, "rules", token_count=10)])
+    assert len(flat.system_messages) == 1
+    assert (flat.task_goal, flat.max_tokens, flat.task_plan) == ("Test goal", 1000, None)
+
+
+def test_tcb_restore_roundtrip():
+    row = Tcb.root("root", BUDGET)
+    again = restore_tcb(TcbSnapshot.from_tcb(row))
+    assert (again.id, again.state, again.budget.turns) == (row.id, row.state, 0)
+    assert again == row
+
+
+def test_tcb_restore_with_wait_reason():
+    row = Tcb("root", wait=WaitReason.sub_agent_join(["child-1", "child-2"]))
+    wait = restore_tcb(TcbSnapshot.from_tcb(row)).wait
+    assert wait.kind is WaitKind.SUB_AGENT_JOIN
+    assert wait.children == ("child-1", "child-2")
+
+
+def test_kernel_snapshot_to_os_process_records():
+    root = Tcb("root", state=TaskState.RUNNING)
+    child = Tcb("child-1", "root", state=DONE, budget=BudgetLedger(turns=3), proc=PROC, changed_turn=7)
+    snapshot = snapshot_of(root, child)
+    assert snapshot.to_os_process_records() == [ProcessRecord(3, "child-1", "root", "done")]
+    assert snapshot.to_mapped_process_records() == [ProcessRecord(7, "child-1", "root", "joined")]
+
+
+# Shape.
+
+
+def test_json_of_a_fresh_row_is_the_originals():
+    written = KernelSnapshot.from_state(1, 100, [Tcb.root("root", BUDGET)], ContextSnapshot()).to_dict()
+    assert json.dumps(written, separators=(",", ":")) == (
+        '{"turn":1,"total_tokens":100,"tasks":[{"id":"root","parent":null,"state":"ready","turns":0,'
+        '"total_tokens":0,"started_at_ms":null,"max_tokens":128000,"max_turns":25,'
+        '"max_total_tokens":1000000,"max_wall_ms":null,"wait_reason":null,"wait_children":null,'
+        '"deferred_until":null,"caps":[],"proc":null}],"context":{"system_messages":[],'
+        '"knowledge_messages":[],"task_goal":null,"task_plan":null,"task_progress":null,'
+        '"task_open_steps":[],"task_directives":[],"history_messages":[],"signals":[],"max_tokens":0,'
+        '"sprint":0},"run_spec":null}'
+    )
+
+
+def test_states_waits_and_results_are_spelt_as_the_original_meant():
+    result = LoopResult(TerminationReason.TIMEOUT, Message.assistant(""), 2, 42)
+    waiting = Tcb("root", state=TaskState.SUSPENDED, wait=WaitReason.sub_agent_join(["child"]))
+    root, child = form_of(waiting, child_with(result))["tasks"]
+    assert (root["state"], root["wait_reason"], root["wait_children"]) == (
+        "suspended",
+        "sub_agent_join",
+        ["child"],
+    )
+    assert child["state"] == {"done": "timeout"}
+    assert child["proc"]["result"] == {
+        "termination": "timeout",
+        "agent_id": "child",
+        "final_message": {"role": "assistant", "content": ""},
+        "turns_used": 2,
+        "total_tokens_used": 42,
+    }
+
+
+def test_messages_are_written_whole():
+    history = [
+        Message.assistant("", [ToolCall("c1", "list")]),
+        Message.tool_result("c1", "a\nb"),
+        Message.user_multimodal([Text("look"), Image(url="x"), Audio("AA==", "audio/wav")]),
+    ]
+    flat = ContextSnapshot.from_context(Context(), history=history)
+    written = form_of(context=flat)["context"]["history_messages"]
+    assert written == [
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "c1", "name": "list", "arguments": {}}]},
+        {
+            "role": "tool",
+            "content": [{"type": "tool_result", "call_id": "c1", "output": "a\nb", "is_error": False}],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "look"},
+                {"type": "image", "url": "x"},
+                {"type": "audio", "data": "AA==", "media_type": "audio/wav"},
+            ],
+        },
+    ]
+
+
+def test_the_plan_is_told_twice():
+    plan = Plan("goal", ("tests pass",), (PlanStep("\u00e9tape", done=True), PlanStep("b")), 1, "half")
+    flat = ContextSnapshot.from_context(Context(plan=plan))
+    assert flat.task_plan == '[{"label":"\u00e9tape","done":true},{"label":"b","done":false}]'
+    assert flat.task_open_steps == ("b",)
+    assert flat.context().plan == plan
+    alone = replace(flat, plan=None)
+    assert alone.whole_plan() == Plan("goal", plan=plan.plan, progress="half")
+
+
+def test_run_spec_is_an_object_and_is_read_as_text_too():
+    form = form_of(run_spec=replace(SPEC, metadata={"k": [1]}))
+    assert form["run_spec"]["identity"]["agent_id"] == "a"
+    text = {**form, "run_spec": json.dumps(form["run_spec"])}
+    assert KernelSnapshot.from_dict(text) == KernelSnapshot.from_dict(form)
+    assert KernelSnapshot.from_dict(text).run_spec().metadata == {"k": [1]}
+
+
+def test_a_snapshot_of_the_original_is_read():
+    form = form_of(Tcb.root("root", BUDGET), child_with(LoopResult(TerminationReason.MAX_TURNS)))
+    del form["run_spec"], form["context"]["task_directives"], form["context"]["task_goal"]
+    for name in ("parent", "started_at_ms", "max_wall_ms", "wait_reason", "wait_children", "proc"):
+        del form["tasks"][0][name]
+    form["tasks"][1]["proc"]["result"] = {"termination": "MaxTurns"}
+    snapshot = KernelSnapshot.from_dict(form)
+    assert restore_tcb(snapshot.tasks[0]) == Tcb.root("root", BUDGET)
+    restored = restore_tcb(snapshot.tasks[1]).proc.result
+    assert restored == SubAgentResult("child", LoopResult(TerminationReason.MAX_TURNS))
+
+
+@pytest.mark.parametrize("reason", TerminationReason)
+def test_every_termination_survives_with_its_whole_result(reason):
+    result = LoopResult(reason, Message.assistant("bye"), 3, 4, False, "left", "w", "oops", {"n": [1, b"\0"]})
+    row = child_with(result)
+    again = KernelSnapshot.from_json(snapshot_of(row).to_json())
+    assert restore_tcb(again.tasks[0]) == row
+    debug = reason.value.title().replace("_", "")
+    form = form_of(row)
+    form["tasks"][0]["proc"]["result"]["termination"] = debug
+    assert KernelSnapshot.from_dict(form) == again
+
+
+def test_what_is_read_shares_nothing_with_what_was_given():
+    form = form_of(run_spec=replace(SPEC, metadata={"k": [1]}))
+    snapshot = KernelSnapshot.from_dict(form)
+    form["run_spec"]["metadata"]["k"].append(2)
+    snapshot.to_dict()["run_spec"]["metadata"]["k"].append(3)
+    assert snapshot.run_spec().metadata == {"k": [1]}
+
+
+# Strictness.
+
+
+def spoil(form, where, value):
+    """The form with the value at a path like `tasks.0.state`; UNSET removes the key."""
+    *parents, last = [int(key) if key.isdigit() else key for key in where.split(".")]
+    place = form
+    for key in parents:
+        place = place[key]
+    if value is UNSET:
+        del place[last]
+    else:
+        place[last] = value
+    return form
+
+
+FULL = form_of(
+    Tcb("root", state=TaskState.SUSPENDED, wait=WaitReason.sub_agent_join(["child"])),
+    child_with(LoopResult(TerminationReason.COMPLETED)),
+    context=ContextSnapshot.from_context(
+        Context(plan=Plan(plan=(PlanStep("a"),))), history=[Message.user("hi")]
+    ),
+    run_spec=SPEC,
+    contexts={"root": ContextSnapshot()},
+    inbox={"root": (InboxEntry(Message.user("x")),)},
+)
+
+SPOILT = [
+    ("turn", -1, "turn"),
+    ("turn", True, "turn"),
+    ("turn", 1.0, "turn"),
+    ("turn", 2**64, "turn"),
+    ("turn", "1", "turn"),
+    ("turn", UNSET, "turn"),
+    ("tasks", None, "tasks"),
+    ("extra", 1, "extra"),
+    ("tasks.0", 7, "tasks[0]"),
+    ("tasks.0.turns", -1, "tasks[0].turns"),
+    ("tasks.0.max_turns", 2**32, "tasks[0].max_turns"),
+    ("tasks.0.max_turns", UNSET, "tasks[0].max_turns"),
+    ("tasks.1.surprise", 1, "tasks[1].surprise"),
+    ("tasks.1.state", "paused", "tasks[1].state"),
+    ("tasks.1.state", "done", "tasks[1].state"),
+    ("tasks.1.state", {"done": "bored"}, "tasks[1].state"),
+    ("tasks.1.state", {"done": "error", "x": 1}, "tasks[1].state"),
+    ("tasks.1.state", {"done": ["error"]}, "tasks[1].state"),
+    ("tasks.1.state", 3, "tasks[1].state"),
+    ("tasks.1.state", UNSET, "tasks[1].state"),
+    ("tasks.0.wait_reason", "boredom", "tasks[0].wait_reason"),
+    ("tasks.0.wait_reason", "approval", "tasks[0]"),
+    ("tasks.0.wait_children", None, "tasks[0]"),
+    ("tasks.1.wait_note", "why", "tasks[1]"),
+    ("tasks.1.proc.role", "boss", "tasks[1].proc.role"),
+    ("tasks.1.proc.role", UNSET, "tasks[1].proc.role"),
+    ("tasks.1.proc.result.termination", "Bored", "tasks[1].proc.result.termination"),
+    ("tasks.1.caps", None, "tasks[1].caps"),
+    ("tasks.1.id", "\ud800", "tasks[1].id"),
+    ("context", UNSET, "context"),
+    ("context.signals", UNSET, "context.signals"),
+    ("context.sprint", UNSET, "context.sprint"),
+    ("context.task_plan", "[", "context.task_plan"),
+    ("context.task_plan", '[{"label": 1}]', "context.task_plan[0].label"),
+    ("context.task_plan", '[{"label":"b","done":false}]', "context.task_open_steps"),
+    ("context.task_goal", "another", "context.task_goal"),
+    ("context.task_open_steps", [], "context.task_open_steps"),
+    ("context.history_messages.0.role", "boss", "context.history_messages[0].role"),
+    ("context.history_messages.0.content", UNSET, "context.history_messages[0].content"),
+    (
+        "context.history_messages.0.content",
+        [{"type": "smell"}],
+        "context.history_messages[0].content[0].type",
+    ),
+    ("contexts.root.max_tokens", -1, 'contexts["root"].max_tokens'),
+    ("contexts.root.signals", UNSET, 'contexts["root"].signals'),
+    ("contexts.root.task_open_steps", ["x"], 'contexts["root"].task_open_steps'),
+    ("contexts.root", None, 'contexts["root"]'),
+    ("inbox.root.0", {}, 'inbox["root"][0]'),
+    ("run_spec", "{", "run_spec"),
+    ("run_spec", '{"role": "plan", "role": "plan"}', "run_spec"),
+    ("run_spec.identity.session_id", UNSET, "run_spec.identity.session_id"),
+    ("run_spec.metadata", float("nan"), "run_spec.metadata"),
+    ("run_spec.metadata", {1: 2}, "run_spec.metadata"),
+    ("run_spec.metadata", {"$bytes": "?"}, "run_spec.metadata.$bytes"),
+    ("run_spec.metadata", b"raw", "run_spec.metadata"),
+    ("run_spec.metadata", object(), "run_spec.metadata"),
+]
+
+
+@pytest.mark.parametrize(("where", "value", "path"), SPOILT)
+def test_what_is_off_is_an_error_with_its_path(where, value, path):
+    KernelSnapshot.from_dict(FULL)
+    with pytest.raises(DecodeError) as caught:
+        KernelSnapshot.from_dict(spoil(deepcopy(FULL), where, value))
+    assert caught.value.path == path
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "7", '{"turn": 1, "turn": 1}', "{", "[" * 100_000, '"x"', b"\xff"]
+)
+def test_text_that_is_no_snapshot(text):
+    with pytest.raises(DecodeError):
+        KernelSnapshot.from_json(text)
+
+
+def test_what_is_no_plain_data_is_refused_when_written():
+    with pytest.raises(InvalidValueError, match="object"):
+        snapshot_of(run_spec=replace(SPEC, metadata=object())).to_dict()
+
+
+def test_nesting_beyond_the_limit_is_refused_both_ways():
+    deep = []
+    for _ in range(300):
+        deep = [deep]
+    snapshot = snapshot_of(run_spec=replace(SPEC, metadata=deep))
+    with pytest.raises(InvalidValueError, match="deeper"):
+        snapshot.to_dict()
+    with pytest.raises(DecodeError, match="deeper"):
+        KernelSnapshot.from_dict(spoil(deepcopy(FULL), "run_spec.metadata", deep))
+
+
+@pytest.mark.parametrize("value", [float("inf"), "\udfff", {"\ud800": 1}])
+def test_what_json_cannot_hold_is_refused_when_written(value):
+    snapshot = snapshot_of(run_spec=replace(SPEC, metadata=[value]))
+    with pytest.raises(InvalidValueError) as caught:
+        snapshot.to_dict()
+    assert caught.value.path.startswith("run_spec.metadata[0]")
+
+
+# Round trips of generated states.
+
+TEXT = st.text(max_size=4)
+SMALL = st.integers(0, 5)
+NAMES = st.lists(TEXT, max_size=3).map(tuple)
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT
+    | st.binary(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(TEXT | st.sampled_from(["$bytes", "$$bytes"]), inner, max_size=2)
+    ),
+    max_leaves=6,
+)
+CALLS = st.lists(st.builds(ToolCall, TEXT, TEXT, PLAIN), max_size=2).map(tuple)
+PARTS = (
+    st.builds(Text, TEXT)
+    | st.builds(Image, url=st.none() | TEXT)
+    | st.builds(ToolResultPart, TEXT, TEXT, st.booleans())
+)
+MESSAGES = st.builds(
+    Message,
+    st.sampled_from(Role),
+    TEXT | st.lists(PARTS, max_size=3).map(tuple),
+    CALLS,
+    st.none() | SMALL,
+)
+TERMINATIONS = st.sampled_from(TerminationReason)
+RESULTS = st.builds(
+    LoopResult,
+    TERMINATIONS,
+    st.none() | MESSAGES,
+    SMALL,
+    SMALL,
+    st.none() | st.booleans(),
+    st.none() | TEXT,
+    st.none() | TEXT,
+    TEXT,
+    PLAIN,
+)
+TASK_STATES = st.builds(TaskState.done, TERMINATIONS) | st.sampled_from(
+    [TaskState(kind) for kind in StateKind if kind is not StateKind.DONE]
+)
+WAITS = st.builds(WaitReason.sub_agent_join, NAMES) | st.builds(
+    WaitReason, st.sampled_from(WaitKind), note=TEXT
+)
+LEDGERS = st.builds(
+    BudgetLedger,
+    st.builds(SchedulerBudget, SMALL, SMALL, SMALL, st.none() | SMALL),
+    SMALL,
+    SMALL,
+    st.none() | SMALL,
+    SMALL,
+)
+PROCS = st.builds(
+    ProcInfo,
+    TEXT,
+    st.sampled_from(AgentRole),
+    st.sampled_from(AgentIsolation),
+    st.sampled_from(ContextInheritance),
+    st.none() | st.builds(SubAgentResult, TEXT, RESULTS),
+)
+ROWS = st.builds(
+    Tcb,
+    TEXT,
+    parent=st.none() | TEXT,
+    state=TASK_STATES,
+    budget=LEDGERS,
+    wait=st.none() | WAITS,
+    caps=NAMES,
+    proc=st.none() | PROCS,
+    deferred_until=st.none() | SMALL,
+    program=TEXT,
+    version=SMALL,
+    goal=TEXT,
+    attempt=SMALL,
+    changed_turn=SMALL,
+    spawned=SMALL,
+    joined=NAMES,
+    result=st.none() | RESULTS,
+)
+PLANS = st.builds(
+    Plan,
+    TEXT,
+    NAMES,
+    st.lists(st.builds(PlanStep, TEXT, st.booleans()), max_size=3).map(tuple),
+    st.none() | SMALL,
+    TEXT,
+    TEXT,
+    NAMES,
+    NAMES,
+    NAMES,
+    st.lists(st.builds(CompressionNote, TEXT, TEXT), max_size=2).map(tuple),
+)
+CONTEXTS = st.builds(Context, SMALL, SMALL, SMALL, PLANS, NAMES, SMALL, SMALL)
+FLAT_CONTEXTS = st.builds(
+    ContextSnapshot.from_context,
+    CONTEXTS,
+    system=st.lists(MESSAGES, max_size=2),
+    knowledge=st.lists(MESSAGES, max_size=1),
+    history=st.lists(MESSAGES, max_size=2),
+)
+SIGNALS = st.builds(
+    RuntimeSignal,
+    st.sampled_from(SignalSource),
+    st.sampled_from(SignalType),
+    st.sampled_from(Urgency),
+    TEXT,
+    PLAIN,
+    st.none() | TEXT,
+    SMALL,
+)
+SPECS = st.builds(
+    AgentRunSpec,
+    st.builds(AgentIdentity, TEXT, TEXT, st.booleans(), st.none() | TEXT),
+    st.sampled_from(AgentRole),
+    st.sampled_from(AgentIsolation),
+    TEXT,
+    st.none() | TEXT,
+    st.builds(CapabilityFilter, st.lists(st.sampled_from(CapabilityKind), max_size=2).map(tuple), NAMES),
+    metadata=PLAIN,
+)
+
+
+def by_task(values):
+    return st.dictionaries(TEXT | st.just("$bytes"), values, max_size=2)
+
+
+def some(values):
+    return st.lists(values, max_size=2).map(tuple)
+
+
+SNAPSHOTS = st.builds(
+    KernelSnapshot.from_state,
+    SMALL,
+    SMALL,
+    st.lists(ROWS, max_size=2),
+    FLAT_CONTEXTS,
+    st.none() | SPECS,
+    contexts=by_task(FLAT_CONTEXTS),
+    states=by_task(st.builds(Value, st.binary(max_size=4), SMALL)),
+    inputs=by_task(st.builds(Value, st.binary(max_size=4), SMALL)),
+    inbox=by_task(some(st.builds(InboxEntry, MESSAGES) | st.builds(InboxEntry, signal=SIGNALS))),
+    approvals=by_task(some(st.builds(Approval, TEXT, TEXT, TEXT, PLAIN, st.sampled_from(ApprovalStatus)))),
+    effects=by_task(
+        some(st.builds(Effect, TEXT, st.binary(max_size=4), status=st.sampled_from(EffectStatus)))
+    ),
+    queued_signals=some(st.builds(QueuedSignal, SIGNALS, st.none() | TEXT)),
+    totals=st.none() | st.builds(KernelTotals, SMALL, SMALL, SMALL, SMALL),
+    os_view=st.none() | st.builds(OsSnapshot, suspended=st.booleans()),
+)
+
+
+@given(ROWS)
+def test_a_row_is_given_back_exactly(row):
+    assert restore_tcb(TcbSnapshot.from_tcb(row)) == row
+
+
+@given(CONTEXTS)
+def test_a_context_is_given_back_exactly(context):
+    assert ContextSnapshot.from_context(context).context() == context
+
+
+@given(SNAPSHOTS)
+def test_a_snapshot_is_given_back_exactly(snapshot):
+    form = snapshot.to_dict()
+    again = KernelSnapshot.from_dict(form)
+    assert again == snapshot
+    assert again.to_dict() == form
+    assert KernelSnapshot.from_json(snapshot.to_json()) == snapshot
+    assert [restore_tcb(row) for row in again.tasks] == [restore_tcb(row) for row in snapshot.tasks]

@@ -1,0 +1,26 @@
+"""The conformance suite over the backends that need no server."""
+
+import pytest
+
+from kernelckpt.storage import FileStorage, MemoryState, MemoryStorage
+from kernelckpt.testing import StorageConformance
+
+
+class TestMemoryStorage(StorageConformance):
+    @pytest.fixture
+    def storage_factory(self):
+        state = MemoryState()
+
+        async def open_client():
+            return MemoryStorage(state)
+
+        return open_client
+
+
+class TestFileStorage(StorageConformance):
+    @pytest.fixture
+    def storage_factory(self, tmp_path):
+        async def open_client():
+            return FileStorage(tmp_path / "state")
+
+        return open_client

@@ -1,0 +1,272 @@
+"""Failing system calls: what was acknowledged stays, what was not can be tried again, errors are typed."""
+
+import asyncio
+import errno
+import threading
+
+import pytest
+
+from kernelckpt.errors import (
+    FencedError,
+    KernelCkptError,
+    NotFoundError,
+    StorageError,
+    StorageFullError,
+    StorageUnavailableError,
+    SyncFailedError,
+)
+
+
+async def owner(folder):
+    storage, ops = folder.faulty()
+    claim = await storage.acquire("run", "test")
+    await storage.append("run", claim.epoch, 1, [b"one"], b"")
+    return storage, ops
+
+
+async def test_a_failed_sync_ends_the_segment(folder):
+    storage, ops = await owner(folder)
+    ops.fail("fdatasync", path="seg.1.1")
+    with pytest.raises(SyncFailedError, match=r"seg\.1\.1.*EIO.*disk"):
+        await storage.append("run", 1, 2, [b"lost"], b"")
+    ops.log.clear()
+    await storage.append("run", 1, 2, [b"two"], b"")
+    await storage.append("run", 1, 3, [b"three"], b"")
+    touched = {call for call, path in ops.log if path.endswith("seg.1.1")}
+    assert not touched & {"open", "pwritev", "fdatasync", "fsync"}
+    assert await folder.contents() == [b"one", b"two", b"three"]
+    entries = await folder.client().list_entries("run")
+    assert [entry.segment for entry in entries] == ["seg.1.1", "seg.1.2", "seg.1.2"]
+
+
+async def test_the_given_up_entry_never_comes_back(folder):
+    """Not for the next owner, and not after the segment that replaced it was deleted."""
+    storage, ops = await owner(folder)
+    ops.fail("fdatasync", path="seg.1.1")
+    with pytest.raises(SyncFailedError):
+        await storage.append("run", 1, 2, [b"lost"], b"")
+    await storage.append("run", 1, 2, [b"two"], b"")
+    await storage.aclose()
+    storage = folder.client()
+    claim = await storage.acquire("run", "next")
+    assert claim.head == 2
+    await storage.append("run", claim.epoch, 3, [b"three"], b"")
+    assert await folder.contents() == [b"one", b"two", b"three"]
+    _, second, _ = await storage.list_entries("run")
+    (folder.run / "seg.1.1").write_bytes((folder.run / "seg.1.1").read_bytes()[:-2])
+    await storage.delete("run", claim.epoch, entries=[second])
+    assert await folder.listed() == [(1, 1, False), (2, 3, False)]
+
+
+async def test_an_entry_whose_sync_failed_is_made_durable_by_the_next_owner(folder):
+    """Its pages count as clean, so a mere sync would do nothing: they are written again."""
+    storage, ops = await owner(folder)
+    ops.fail("fdatasync", path="seg.1.1")
+    with pytest.raises(SyncFailedError):
+        await storage.append("run", 1, 2, [b"two"], b"")
+    await storage.aclose()
+    following, ops = folder.faulty()
+    assert (await following.acquire("run", "next")).head == 2
+    calls = [call for call, path in ops.log if path.endswith("seg.1.1")]
+    assert calls.index("pwritev") < calls.index("fsync")
+    assert await folder.contents() == [b"one", b"two"]
+
+
+async def test_acquiring_fails_when_what_was_found_cannot_be_synced(folder):
+    await folder.write(b"one")
+    storage, ops = folder.faulty()
+    ops.fail("fsync", path="seg.1.1")
+    with pytest.raises(SyncFailedError, match=r"seg\.1\.1"):
+        await storage.acquire("run", "test")
+    with pytest.raises(FencedError):
+        await storage.append("run", 2, 2, [b"two"], b"")
+    assert (await folder.client().acquire("run", "test")).head == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+@pytest.mark.parametrize("call", ["pwritev", "fdatasync"])
+async def test_a_full_disk(folder, call, number):
+    storage, ops = await owner(folder)
+    ops.fail(call, number, path="seg.1.1")
+    ops.fail(call, number, times=2, path="seg.1.2")
+    for _ in range(2):
+        with pytest.raises(StorageFullError, match=r"seg\.1\.") as caught:
+            await storage.append("run", 1, 2, [b"two"], b"")
+        assert caught.value.hint
+    ops.shorten(10, times=3)
+    ops.fail(call, number, times=1, path="seg.1.3")
+    with pytest.raises(StorageFullError):
+        await storage.append("run", 1, 2, [b"two"], b"")
+    await storage.append("run", 1, 2, [b"two"], b"")
+    assert await folder.contents() == [b"one", b"two"]
+
+
+async def test_a_failed_write_leaves_no_empty_segments(folder):
+    storage, ops = await owner(folder)
+    ops.shorten(10, path="seg.", times=1)
+    ops.fail("pwritev", errno.ENOSPC, path="seg.", times=3)
+    for _ in range(3):
+        with pytest.raises(StorageFullError):
+            await storage.append("run", 1, 2, [b"two"], b"")
+    assert folder.names("seg.") == ["seg.1.1"]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+async def test_no_descriptor_left(folder, number):
+    storage, ops = await owner(folder)
+    ops.fail("create", number)
+    ops.fail("fdatasync")
+    with pytest.raises(SyncFailedError):
+        await storage.append("run", 1, 2, [b"two"], b"")
+    with pytest.raises(StorageFullError, match="open files"):
+        await storage.append("run", 1, 2, [b"two"], b"")
+    await storage.append("run", 1, 2, [b"two"], b"")
+    assert await folder.contents() == [b"one", b"two"]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
+@pytest.mark.parametrize("call", ["mkdir", "create", "listdir"])
+async def test_a_folder_that_cannot_be_used(folder, call, number):
+    storage, ops = folder.faulty()
+    ops.fail(call, number, times=9)
+    with pytest.raises(StorageUnavailableError, match="state") as caught:
+        await storage.acquire("run", "test")
+    assert caught.value.hint
+
+
+async def test_short_writes_are_completed(folder):
+    storage, ops = folder.faulty()
+    claim = await storage.acquire("run", "test")
+    body = bytes(range(256)) * 10
+    ops.shorten(7, times=200)
+    await storage.append("run", claim.epoch, 1, [body[:1000], b"", body[1000:]], b"meta")
+    ops.shorten(11, times=100)
+    await storage.write_part("run", claim.epoch, "b", 0, [body[:500], body[500:]])
+    await storage.finish_blob("run", claim.epoch, "b")
+    assert await folder.contents() == [body]
+    assert await storage.read_blob("run", "b") == body
+
+
+async def test_a_new_file_counts_only_when_its_name_is_durable(folder):
+    storage, ops = folder.faulty()
+    claim = await storage.acquire("run", "test")
+    ops.fail("fsync_folder")
+    with pytest.raises(SyncFailedError):
+        await storage.append("run", claim.epoch, 1, [b"lost"], b"")
+    await storage.append("run", claim.epoch, 1, [b"one"], b"")
+    assert await folder.contents() == [b"one"]
+    names = [call for call, _ in ops.log]
+    assert names[::-1].index("fsync_folder") < names[::-1].index("fdatasync")
+
+
+async def test_the_mark_is_not_needed(folder):
+    storage, ops = await owner(folder)
+    ops.fail("pwritev", path="/head", times=5)
+    for number in (2, 3):
+        await storage.append("run", 1, number, [b"%d" % number], b"")
+    assert await folder.contents() == [b"one", b"2", b"3"]
+
+
+async def test_a_failed_blob_is_gone(folder):
+    storage, ops = await owner(folder)
+    ops.fail("pwritev", errno.ENOSPC, path="tmp.")
+    with pytest.raises(StorageFullError):
+        await storage.write_part("run", 1, "a", 0, [b"x"])
+    with pytest.raises(NotFoundError):
+        await storage.finish_blob("run", 1, "a")
+    await storage.write_part("run", 1, "b", 0, [b"x"])
+    ops.fail("fsync", path="tmp.")
+    with pytest.raises(SyncFailedError):
+        await storage.finish_blob("run", 1, "b")
+    assert not await storage.list_blobs("run")
+    assert not folder.names("tmp.")
+
+
+async def test_a_cancelled_append_is_finished(folder):
+    storage, ops = await owner(folder)
+    inside, go_on = threading.Event(), threading.Event()
+
+    def wait():
+        inside.set()
+        go_on.wait()
+
+    ops.before("fdatasync", wait)
+    task = asyncio.create_task(storage.append("run", 1, 2, [b"two"], b""))
+    await asyncio.to_thread(inside.wait)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go_on.set()
+    await storage.append("run", 1, 3, [b"three"], b"")
+    assert await folder.contents() == [b"one", b"two", b"three"]
+
+
+async def workload(storage, acknowledged):
+    """Every kind of call, each tried again a few times; notes what was acknowledged."""
+
+    async def insist(call):
+        for _ in range(3):
+            try:
+                return await call()
+            except StorageError:
+                continue
+        return await call()
+
+    for epoch in (1, 2):
+        claim = await insist(lambda: storage.acquire("run", "test"))
+        for number in range(claim.head + 1, claim.head + 3):
+            body = b"epoch %d, entry %d" % (epoch, number)
+            await insist(lambda n=number, b=body, c=claim: storage.append("run", c.epoch, n, [b], b""))
+            acknowledged[number] = body
+        await insist(lambda: storage.post("run", "m", b"x"))
+        await insist(lambda: storage.posted("run"))
+    for attempt in range(3):
+        try:
+            await storage.write_part("run", claim.epoch, f"b{attempt}", 0, [b"x"])
+            await storage.finish_blob("run", claim.epoch, f"b{attempt}")
+            break
+        except StorageError:
+            continue
+    old = [entry for entry in await insist(lambda: storage.list_entries("run")) if entry.epoch < claim.epoch]
+    for entry in old:
+        acknowledged.pop(entry.sequence, None)
+    await insist(lambda: storage.delete("run", claim.epoch, entries=old))
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+async def test_any_one_call_may_fail(folder, tmp_path, number):
+    """Whichever call fails, once: nothing acknowledged is lost, and only typed errors come out."""
+    _, counting = folder.faulty()
+    folder.path = tmp_path / "count"
+    storage, counting = folder.faulty()
+    await workload(storage, {})
+    for nth in range(1, len(counting.log) + 1):
+        folder.path = tmp_path / f"{nth}"
+        storage, ops = folder.faulty()
+        acknowledged = {}
+        ops.fail("", number, nth=nth)
+        await workload(storage, acknowledged)
+        await storage.aclose()
+        assert ops.open_paths == [], nth
+        following = folder.client()
+        claim = await following.acquire("run", "next")
+        entries = await following.list_entries("run")
+        found = {e.sequence: await following.read("run", e.epoch, e.sequence) for e in entries}
+        assert {sequence: found.get(sequence) for sequence in acknowledged} == acknowledged, nth
+        assert not [entry for entry in entries if entry.damage], nth
+        assert claim.head >= max(acknowledged), nth
+
+
+async def test_lasting_failure_stays_typed(folder):
+    storage, ops = await owner(folder)
+    ops.fail("", errno.EIO, times=10_000)
+    for call in (
+        lambda: storage.acquire("run", "test"),
+        lambda: storage.list_entries("run"),
+        lambda: storage.post("run", "m", b""),
+        storage.list_runs,
+        lambda: storage.delete_run("run"),
+    ):
+        with pytest.raises(KernelCkptError):
+            await call()
+    await storage.aclose()
