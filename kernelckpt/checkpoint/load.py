@@ -1,4 +1,4 @@
-"""Loading a checkpoint as data: a snapshot of the state it holds, without a program and without owning the run."""
+"""Loading a checkpoint as data: the state it holds, without a program and without owning the run."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import msgspec
-from msgspec import Struct
 
 from kernelckpt.demo.message import Moment
 from kernelckpt.demo.module import ModuleFacts
@@ -22,12 +21,6 @@ PUBLISH = "publish"
 """The key of its question."""
 
 
-class Errand(Struct, frozen=True):
-    """What the root is given: the tree, and who surveys what."""
-
-    tree: Tree
-
-
 async def survey_share(turn: Turn) -> Next | None:
     """Survey the next module of a share; after the last one, sum up."""
     site: Site = turn.deps
@@ -41,7 +34,8 @@ async def survey_share(turn: Turn) -> Next | None:
     await site.reach(Moment.TURN)
     for finding in facts.findings:
         await _file(turn, f"{shown(module)}: {finding.kind}")
-    await site.reach(Moment.CALLS_DONE)
+    if facts.findings:
+        await site.reach(Moment.CALLS_DONE)
     turn.spend(tokens=facts.tokens)
     if turn.number < len(share.modules):
         return None
@@ -63,10 +57,10 @@ def _sentence(module: str, facts: ModuleFacts) -> str:
 async def survey_tree(turn: Turn) -> Next:
     """Send out an agent for each share, join them, ask whether to publish, publish."""
     site: Site = turn.deps
-    tree: Tree = turn.input.tree
+    tree: Tree = turn.input
     site.begin(turn.task.id, turn.number)
-    turn.spend(tokens=len(tree.shares))
     if turn.number == 1:
+        turn.spend(tokens=len(tree.shares))
         turn.say(f"{len(tree.shares)} agents, {tree.modules} modules")
         return turn.join(*(_send_out(turn, number, share) for number, share in enumerate(tree.shares, 1)))
     if turn.number == 2:
@@ -104,7 +98,6 @@ def _survey(output: object) -> Survey:
 
 PROGRAMS = {
     "share": Program(survey_share, state=Survey, input=Share, output=Survey),
-    "tree": Program(survey_tree, state=Outcome, input=Errand),
+    "tree": Program(survey_tree, state=Outcome, input=Tree),
 }
 """The agents' programs by name."""
-

@@ -128,13 +128,15 @@ class Finished(Struct, frozen=True, tag="finished"):
         turn: turns committed over the life of the run.
         tokens: tokens spent.
         digest: of every agent's row, history and result.
+        checkpoints: the number of the newest checkpoint of the run.
         usage: what checkpointing cost in this life.
         problem: why it did not end well; empty when it did.
     """
 
     turn: int
     tokens: int
-    digest: str
+    digest: str = ""
+    checkpoints: int = 0
     usage: Usage = Usage()
     problem: str = ""
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TextIO
+from typing import TextIO, TypeAlias
 
 from kernelckpt.demo.message import MOST_BYTES
+
+Lines: TypeAlias = AsyncIterator[bytes]
 
 
 async def read_lines(file: TextIO) -> AsyncIterator[bytes]:

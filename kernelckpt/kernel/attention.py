@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from kernelckpt.codec.plain import check_plain
 from kernelckpt.codec.record import unshared
+from kernelckpt.errors import UsageError
 from kernelckpt.kernel.core import Core
 from kernelckpt.model.inbox import InboxEntry
 from kernelckpt.model.signal import Disposition, QueuedSignal, RuntimeSignal
@@ -19,25 +20,33 @@ def route(core: Core, raw: RuntimeSignal, task_id: str | None) -> Disposition:
     check_plain(raw.payload, "signal.payload")
     item = unshared(raw)
     target = core.state.row(task_id) if task_id is not None else _target(core)
-    running = target is not None and target.state.kind not in {StateKind.READY, StateKind.DONE}
+    if target is not None and target.state.is_terminal():
+        hint = "signal another task, or none by name"
+        raise UsageError(f"task {target.id!r} has ended and takes no signal", hint=hint)
+    if target is None and core.router.depth >= core.router.max_queue:
+        return Disposition.DROPPED
+    running = target is not None and target.state.kind is not StateKind.READY
     number = core.state.totals.signals + 1
     disposition = core.router.ingest(item, running, number)
     if disposition in {Disposition.IGNORE, Disposition.DROPPED}:
         return disposition
-    if disposition is Disposition.QUEUE or target is None or target.state.is_terminal():
-        if disposition is not Disposition.QUEUE and not core.router.push(number, item):
-            return Disposition.DROPPED
-        core.state.totals = replace(core.state.totals, signals=number)
-        core.touch_totals()
-        core.state.put(("signal", "", number), QueuedSignal(item, task_id))
-        if target is not None and core.waits_for(target, WaitKind.SIGNAL):
-            drain(core, target)
-    else:
+    if target is not None and disposition is not Disposition.QUEUE:
         _deliver(core, target.id, item)
+    else:
+        _enqueue(core, QueuedSignal(item, task_id), number, disposition)
     if target is not None and core.waits_for(target, WaitKind.SIGNAL):
+        drain(core, target)
         core.wake(target)
     core.state.commit()
     return disposition
+
+
+def _enqueue(core: Core, queued: QueuedSignal, number: int, disposition: Disposition) -> None:
+    if disposition is not Disposition.QUEUE:  # nobody can take it now; a task to come will
+        core.router.push(number, queued.signal)
+    core.state.totals = replace(core.state.totals, signals=number)
+    core.touch_totals()
+    core.state.put(("signal", "", number), queued)
 
 
 def _target(core: Core) -> Tcb | None:
@@ -59,17 +68,12 @@ def drain(core: Core, row: Tcb) -> None:
     """Move the queued signals that this task may take into its inbox, in the router's order."""
     if not core.state.queued:
         return
-    kept = []
-    while (item := core.router.next()) is not None:
-        number, queued = item
+    for number, item in core.router.queued:
         wanted = core.state.queued[number].task_id
         if wanted is None or wanted == row.id:
+            core.router.discard(number)
             core.state.remove(("signal", "", number))
-            _deliver(core, row.id, queued)
-        else:
-            kept.append((number, queued))
-    for number, queued in kept:
-        core.router.push(number, queued)
+            _deliver(core, row.id, item)
 
 
 def _deliver(core: Core, task_id: str, item: RuntimeSignal) -> None:

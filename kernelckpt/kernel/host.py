@@ -84,10 +84,14 @@ class Host:
         self._stopped = anyio.Event()
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
+        started: list[RuntimeHook] = []
         try:
             for hook in self._hooks:
                 await hook.on_start(self)
+                started.append(hook)
         except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._stop_hooks(started)
             self._group.cancel_scope.cancel()
             await self._group.__aexit__(None, None, None)
             raise
@@ -148,11 +152,7 @@ class Host:
     async def _finish_stop(self, grace: float) -> None:
         with anyio.CancelScope(shield=True):
             await self._drain(grace)
-            for hook in reversed(self._hooks):
-                try:
-                    await hook.on_stop(self)
-                except Exception as error:  # noqa: BLE001 - the other hooks stop all the same
-                    self._failure = self._failure or error
+            await self._stop_hooks(self._hooks)
             self._core.events.close()
             self._stopped.set()
             for end in self._ends.values():
@@ -160,6 +160,13 @@ class Host:
             self._quiet.set()
             if self._callbacks and self._group is not None:
                 self._group.cancel_scope.cancel()  # the body may be waiting for something else
+
+    async def _stop_hooks(self, hooks: Sequence[RuntimeHook]) -> None:
+        for hook in reversed(hooks):
+            try:
+                await hook.on_stop(self)
+            except Exception as error:  # noqa: BLE001 - the other hooks stop all the same
+                self._failure = self._failure or error
 
     async def _drain(self, grace: float) -> None:
         """Wait for the turns at work; cancel them when the grace is over."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from kernelckpt.codec.plain import check_plain
@@ -13,7 +15,7 @@ from kernelckpt.kernel.core import MESSAGE, Core
 from kernelckpt.kernel.staged import Spawn, put_new_task
 from kernelckpt.model.approval import Approval, ApprovalStatus
 from kernelckpt.model.budget import SchedulerBudget
-from kernelckpt.model.effect import EffectStatus
+from kernelckpt.model.effect import Effect, EffectStatus
 from kernelckpt.model.inbox import InboxEntry, SentKey
 from kernelckpt.model.message import Message
 from kernelckpt.model.task_state import StateKind, TaskState
@@ -119,9 +121,21 @@ def ask_about_effects(core: Core, row: Tcb) -> list[str]:
             continue
         effect = cell.effects[number]
         prompt = f"{effect.name} was begun and may have happened. Approve: do it again. Deny: do not."
-        item = Approval(row.id, key, prompt, {"effect": effect.name}, asked_at_ms=core.clock.wall_ms())
+        item = Approval(row.id, key, prompt, _payload(effect), asked_at_ms=core.clock.wall_ms())
         core.state.put(("approval", row.id, cell.take_number()), item)
     return keys
+
+
+def _payload(effect: Effect) -> dict[str, Any]:
+    """What a human needs to know of an effect in doubt, as JSON would hold it."""
+    payload: dict[str, Any] = {"effect": effect.name}
+    if effect.arguments:
+        arguments = msgspec.msgpack.decode(effect.arguments)
+        if not effect.call_id:
+            positional, named = arguments
+            arguments = [*positional, named] if positional else named
+        payload["arguments"] = msgspec.json.decode(msgspec.json.encode(arguments))
+    return payload
 
 
 def fire_timers(core: Core) -> None:

@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import msgspec
+from anyio.lowlevel import checkpoint_if_cancelled
 from msgspec.structs import replace
 
-from kernelckpt.errors import EffectDenied, EffectError, InvalidValueError
+from kernelckpt.errors import EffectDenied, EffectError, InvalidValueError, TurnEnded
+from kernelckpt.kernel.cancellation import absorb_cancellation, is_cancelled
+from kernelckpt.kernel.cell import Cell
 from kernelckpt.kernel.core import Core
+from kernelckpt.kernel.error_text import error_text
 from kernelckpt.kernel.staged import argument_digest
 from kernelckpt.kernel.tool import Tool
-from kernelckpt.model.effect import Effect, EffectStatus
+from kernelckpt.model.effect import Effect, EffectPolicy, EffectStatus
+from kernelckpt.model.task_state import StateKind
 
 Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 """Positional and keyword arguments of a call."""
+
+_SHOWN_BYTES = 1024
+"""Arguments of a program's call up to this size are kept while it is under way; larger ones would make the
+intent of a call cost more than the turn."""
+
+
+class TurnCalls:
+    """The calls one turn makes, and those that an earlier attempt at it has left in the ledger."""
+
+    __slots__ = ("_recorded", "_seen")
+
+    def __init__(self, cell: Cell) -> None:
+        self._recorded = {(e.name, e.digest, e.occurrence): number for number, e in cell.effects.items()}
+        self._seen: dict[tuple[str, bytes], int] = {}
+
+    def count(self, name: str, digest: bytes) -> tuple[int, int | None]:
+        """How many alike came before in this turn, and the number of this call's record if there is one."""
+        occurrence = self._seen.get((name, digest), 0)
+        self._seen[name, digest] = occurrence + 1
+        return occurrence, self._recorded.get((name, digest, occurrence))
 
 
 class Ledger:
@@ -27,7 +53,7 @@ class Ledger:
         self._durable = durable
 
     async def call(
-        self, task_id: str, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], seen: dict[Any, int]
+        self, task_id: str, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], calls: TurnCalls
     ) -> Any:
         """Make a program's call, or give back what it returned when it was made before.
 
@@ -36,20 +62,24 @@ class Ledger:
             tool: what to call.
             args: its positional arguments.
             kwargs: its keyword arguments.
-            seen: how often each call was made in this turn; counted up.
+            calls: the calls of its turn; this one is counted.
 
         Raises:
             EffectError: it raised, now or then.
             EffectDenied: it was in doubt, and somebody decided not to repeat it.
-            InvalidValueError: its arguments or its value cannot be kept.
+            InvalidValueError: its arguments cannot be kept.
+            TurnEnded: the task has ended; nothing was called.
         """
-        digest = argument_digest(_encoded(args, kwargs, tool.name))
-        occurrence = seen.get((tool.name, digest), 0)
-        seen[tool.name, digest] = occurrence + 1
-        cell = self._core.cell(task_id)
-        known = (n for n, entry in cell.effects.items() if entry.matches(tool.name, digest, occurrence))
-        number = next(known, None) or cell.take_number()
-        effect = cell.effects.get(number) or Effect(tool.name, digest, occurrence, tool.effect)
+        encoded = _encoded(args, kwargs, tool.name)
+        digest = argument_digest(encoded)
+        occurrence, number = calls.count(tool.name, digest)
+        cell = self._cell_at_work(task_id)
+        if number is None or number not in cell.effects:
+            number, effect = cell.take_number(), Effect(tool.name, digest, occurrence, tool.effect)
+        else:
+            effect = cell.effects[number]
+        if tool.effect is EffectPolicy.ASK and len(encoded) <= _SHOWN_BYTES:
+            effect = replace(effect, arguments=encoded)  # for whoever must decide when it is in doubt
         if not effect.decided:
             effect = await self.perform(task_id, number, effect, tool, (args, kwargs))
         return replayed(effect, tool)
@@ -58,24 +88,40 @@ class Ledger:
         self, task_id: str, number: int, effect: Effect, tool: Tool, arguments: Arguments
     ) -> Effect:
         """Write the intent, call, write the outcome; the decided ledger entry."""
+        await checkpoint_if_cancelled()
+        cell = self._cell_at_work(task_id)
         started = replace(effect, status=EffectStatus.STARTED, runs=effect.runs + 1)
         await self._write(task_id, number, started)
+        done = await self._outcome(started, tool, arguments)
+        if self._core.state.find_cell(task_id) is cell and number in cell.effects:
+            await self._write(task_id, number, done)
+        return done
+
+    async def _outcome(self, started: Effect, tool: Tool, arguments: Arguments) -> Effect:
         try:
             value = await tool.run(*arguments)
             data = tool.returns.encode(value, f"the value of {tool.name}")
+        except CancelledError as error:
+            if is_cancelled() or self._core.is_stopping():
+                raise
+            absorb_cancellation()
+            done = replace(started, status=EffectStatus.RAISED, error=error_text(error))
         except Exception as error:  # noqa: BLE001 - whatever the call raised is its outcome
-            done = replace(started, status=EffectStatus.RAISED, error=f"{type(error).__name__}: {error}")
+            done = replace(started, status=EffectStatus.RAISED, error=error_text(error))
         else:
             done = replace(started, status=EffectStatus.RETURNED, outcome=data)
-        await self._write(task_id, number, done)
-        return done
+        return done if done.call_id else replace(done, arguments=b"")
 
     async def _write(self, task_id: str, number: int, effect: Effect) -> None:
-        row = self._core.state.table.get(task_id)
-        if row is None or row.state.is_terminal():
-            return
         self._core.state.put(("effect", task_id, number), effect)
         await self._durable(self._core.state.commit())
+
+    def _cell_at_work(self, task_id: str) -> Cell:
+        row = self._core.state.table.get(task_id)
+        if row is None or row.state.kind not in {StateKind.RUNNING, StateKind.BLOCKED}:
+            message = f"task {task_id!r} is not at work: no call is begun for it"
+            raise TurnEnded(message, hint="await calls within the turn that makes them")
+        return self._core.cell(task_id)
 
 
 def replayed(effect: Effect, tool: Tool) -> Any:

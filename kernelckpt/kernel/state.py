@@ -51,6 +51,10 @@ class KernelState:
         """The other records of a task that has a row."""
         return self._cells[task_id]
 
+    def find_cell(self, task_id: str) -> Cell | None:
+        """The other records of a task, or None when it has no row (any more)."""
+        return self._cells.get(task_id)
+
     def put(self, key: Key, record: Struct) -> None:
         """Set a record."""
         self._set(key, record)

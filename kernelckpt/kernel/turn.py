@@ -11,10 +11,19 @@ from kernelckpt.codec.plain import check_plain
 from kernelckpt.codec.record import unshared
 from kernelckpt.errors import TurnEnded, UsageError
 from kernelckpt.kernel import ending
+from kernelckpt.kernel.argument import (
+    check_amount,
+    check_text,
+    encoded_message,
+    kept,
+    listed,
+    milliseconds,
+)
 from kernelckpt.kernel.core import MESSAGE, Core, result_of
-from kernelckpt.kernel.intake import checked_message
+from kernelckpt.kernel.intake import EFFECT_KEY
+from kernelckpt.kernel.ledger import TurnCalls
 from kernelckpt.kernel.program import Program
-from kernelckpt.kernel.spawn import check_text, encoded_message, make_spawn
+from kernelckpt.kernel.spawn import make_spawn
 from kernelckpt.kernel.staged import Staged
 from kernelckpt.kernel.tool import Tool, as_tool
 from kernelckpt.kernel.view import ContextView, Messages
@@ -22,7 +31,7 @@ from kernelckpt.model.approval import Approval
 from kernelckpt.model.budget import SchedulerBudget
 from kernelckpt.model.context import PlanStep
 from kernelckpt.model.kernel import Value
-from kernelckpt.model.message import Message
+from kernelckpt.model.message import Message, Role
 from kernelckpt.model.process import AgentIsolation, AgentRole
 from kernelckpt.model.result import LoopResult
 from kernelckpt.model.signal import RuntimeSignal
@@ -31,7 +40,7 @@ from kernelckpt.model.tcb import Tcb
 
 class _Call(Protocol):
     def __call__(
-        self, task_id: str, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], seen: dict[Any, int]
+        self, task_id: str, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], calls: TurnCalls
     ) -> Awaitable[Any]: ...
 
 
@@ -51,7 +60,8 @@ class Turn:
         self._call = call
         self._staged = Staged()
         self._ending: ending.Next | None = None
-        self._seen: dict[Any, int] = {}
+        self._calls = TurnCalls(self._cell)
+        self._over = False
         self._inbox = dict(self._cell.inbox)
         self._context: ContextView | None = None
         self.deps = deps
@@ -158,8 +168,9 @@ class Turn:
     def plan(self, steps: Sequence[str | PlanStep], *, current_step: int | None = None) -> None:
         """Stage a new plan; steps given as text are not done yet."""
         self._still_open("plan")
-        made = tuple(step if isinstance(step, PlanStep) else PlanStep(step) for step in steps)
-        if current_step is not None and not 0 <= current_step < len(made):
+        given = [step if isinstance(step, PlanStep) else PlanStep(step) for step in listed(steps, "steps")]
+        made = tuple(kept(step, PlanStep, f"steps[{index}]") for index, step in enumerate(given))
+        if current_step is not None and (type(current_step) is not int or not 0 <= current_step < len(made)):
             raise UsageError(
                 f"current_step {current_step} of {len(made)} steps", hint="it is an index into steps"
             )
@@ -236,10 +247,11 @@ class Turn:
         """Charge the task, at once: what is spent stays spent even when the turn is aborted.
 
         Raises:
-            UsageError: a negative amount.
+            InvalidValueError: not a whole number of 0 or more.
         """
-        if tokens < 0 or cost_micros < 0:
-            raise UsageError("a negative amount was spent", hint="amounts are 0 or more")
+        totals = self._core.state.totals
+        check_amount(tokens, "tokens", totals.total_tokens)
+        check_amount(cost_micros, "cost_micros", totals.cost_micros)
         row = self._core.state.row(self._row.id)
         ledger = row.budget
         ledger = replace(
@@ -266,7 +278,7 @@ class Turn:
         """
         self._still_open("effect")
         self._staged.effects += 1
-        return await self._call(self._row.id, as_tool(fn), args, kwargs, self._seen)
+        return await self._call(self._row.id, as_tool(fn), args, kwargs, self._calls)
 
     async def call(self, tool: Tool | str, /, **arguments: Any) -> Any:
         """Call a registered tool through the ledger; see `effect`.
@@ -276,7 +288,7 @@ class Turn:
         """
         self._still_open("call")
         self._staged.effects += 1
-        return await self._call(self._row.id, self._core.tools.find(tool), (), arguments, self._seen)
+        return await self._call(self._row.id, self._core.tools.find(tool), (), arguments, self._calls)
 
     # endings
 
@@ -287,22 +299,26 @@ class Turn:
             UsageError: one is not a child of this task.
         """
         table = self._core.state.table
-        own = {row.id: row for row in table.children_of(self._row.id)}
         if not children:
-            live = [row.id for row in own.values() if not row.state.is_terminal()]
+            live = [row.id for row in table.children_of(self._row.id) if not row.state.is_terminal()]
             children = (*live, *self._staged.spawns)
         for child in children:
-            if child not in own and child not in self._staged.spawns:
+            check_text(child, "child")
+            row = table.get(child)
+            if child not in self._staged.spawns and (row is None or row.parent != self._row.id):
                 raise UsageError(
                     f"task {child!r} is not a child of {self._row.id!r}", hint="join what spawn returned"
                 )
         return self._end(ending.Join(tuple(dict.fromkeys(children))))
 
     def sleep(self, seconds: float) -> ending.Next:
-        """Wait so long; the timer survives a restart, and is due at once when its time passed meanwhile."""
-        if seconds < 0:
-            raise UsageError(f"cannot sleep {seconds} seconds", hint="0 or more")
-        return self._end(ending.Sleep(self._core.clock.wall_ms() + int(seconds * 1000)))
+        """Wait so long; the timer survives a restart, and is due at once when its time passed meanwhile.
+
+        Raises:
+            InvalidValueError: not a number of seconds, 0 or more.
+        """
+        pause = milliseconds(seconds, "seconds")
+        return self._end(ending.Sleep(self._core.clock.wall_ms() + pause))
 
     def wait_for_message(self) -> ending.Next:
         """Wait for a message that this turn has not read."""
@@ -331,12 +347,19 @@ class Turn:
             prompt: the question.
             payload: plain data to decide upon.
             timeout: seconds after which silence counts as denied.
+
+        Raises:
+            InvalidValueError: an argument cannot be kept exactly.
+            UsageError: the key begins as those of effects in doubt do.
         """
         for name, text in (("key", key), ("prompt", prompt)):
             check_text(text, name)
+        if key.startswith(EFFECT_KEY):
+            message = f"the key {key!r} begins with {EFFECT_KEY!r}, as those of effects in doubt do"
+            raise UsageError(message, hint="use another key")
         check_plain(payload, "payload")
         now = self._core.clock.wall_ms()
-        expires = None if timeout is None else now + int(timeout * 1000)
+        expires = None if timeout is None else now + milliseconds(timeout, "timeout")
         item = Approval(self._row.id, key, prompt, payload, asked_at_ms=now, expires_at_ms=expires)
         return self._end(ending.Ask(unshared(item)))
 
@@ -346,12 +369,18 @@ class Turn:
         The next turn finds one tool message per call, in their order.
 
         Raises:
-            UsageError: two calls have the same id.
+            InvalidValueError: it is no message, or cannot be kept exactly.
+            UsageError: it is not the assistant's, or its calls lack ids of their own.
         """
-        reply = checked_message(reply, "reply")
-        ids = [call.id for call in reply.tool_calls]
-        if len(set(ids)) != len(ids):
-            raise UsageError("two tool calls of a message have the same id", hint="give each call its own id")
+        reply = kept(reply, Message, "reply")
+        encoded_message(reply, "reply")
+        if reply.role is not Role.ASSISTANT:
+            message = f"a reply of the {reply.role.value} cannot request tool calls"
+            raise UsageError(message, hint="pass Message.assistant(text, tool_calls)")
+        ids = {call.id for call in reply.tool_calls}
+        if "" in ids or len(ids) != len(reply.tool_calls):
+            message = "the tool calls of a message need ids, each its own"
+            raise UsageError(message, hint="give each ToolCall an id")
         return self._end(ending.Request(reply))
 
     def complete(self, text: str = "", output: Any = None) -> ending.Next:
@@ -380,12 +409,19 @@ class Turn:
         """What was staged."""
         return self._staged
 
+    def close(self) -> None:
+        """Called by the scheduler when the program is done: what is staged from now on would be lost."""
+        self._over = True
+
     def _end(self, what_next: ending.Next) -> ending.Next:
         self._still_open("end the turn")
         self._ending = what_next
         return what_next
 
     def _still_open(self, what: str) -> None:
+        if self._over:
+            hint = "await everything that uses a turn before its program returns"
+            raise TurnEnded(f"cannot {what}: turn {self.number} of {self._row.id!r} is over", hint=hint)
         if self._ending is not None:
             name = type(self._ending).__name__
             raise TurnEnded(

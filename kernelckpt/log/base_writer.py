@@ -43,13 +43,20 @@ class Sparse(Struct, frozen=True):
 async def find_sparse(
     storage: StorageBackend, run_id: str, facts: BaseFacts | None, segments: SegmentMap, below: float
 ) -> Sparse:
-    """Where less than the share `below` was alive when the last base was written."""
+    """Where less than the share `below` was alive when the last base was written.
+
+    Only segments that ended before that base count: a younger one is still being filled, or needed whole.
+    """
     if facts is None:
         return Sparse()
     sizes = {blob.name: blob.size for blob in await storage.list_blobs(run_id)}
-    listed = ((entries, segments.find(entries.first)) for entries in facts.entries)
+    found = ((entries, segments.find(entries.first)) for entries in facts.entries)
     return Sparse(
-        frozenset(entries.first for entries, found in listed if found and entries.live < below * found.size),
+        frozenset(
+            entries.first
+            for entries, segment in found
+            if segment and segment.last <= facts.state.since and entries.live < below * segment.size
+        ),
         frozenset(blob.name for blob in facts.blobs if blob.live < below * sizes.get(blob.name, 0)),
     )
 

@@ -157,7 +157,21 @@ class _Reading:
             raise Damage(self._head, "it was acknowledged and is missing", missing=True)
         if newest is None:
             return LoadedRun(run_id=self._run_id, records={}, streams={}, references={})
-        return await self._load(at or listed, ())
+        if at is None:
+            return await self._load(listed, ())
+        return await self._load_earlier(at)
+
+    async def _load_earlier(self, at: int) -> LoadedRun:
+        """The state as of `at`: from the beginning, or from an older base, where pruning removed its base."""
+        pruned: list[int] = []
+        while True:
+            try:
+                return await self._load(at, tuple(pruned))
+            except Damage as damage:
+                gone = damage.base and damage.missing and damage.sequence not in pruned
+                if not gone or not await self._was_pruned(damage.sequence):
+                    raise
+                pruned.append(damage.sequence)
 
     async def meet(self, damage: Damage, at: int | None, on_corruption: OnCorruption) -> LoadedRun:
         """Refuse, or fall back, once it is certain that something is wrong."""

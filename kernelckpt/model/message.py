@@ -112,10 +112,7 @@ class Message(Record, frozen=True):
         """The text: the content, or its text parts and tool outputs joined by newlines."""
         if isinstance(self.content, str):
             return self.content
-        texts = [
-            part.text if isinstance(part, Text) else getattr(part, "output", "") for part in self.content
-        ]
-        return "\n".join(text for text in texts if text)
+        return "\n".join(text for text in map(_text_of, self.content) if text)
 
 
 def _text_of(part: ContentPart) -> str:

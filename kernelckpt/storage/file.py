@@ -1,8 +1,20 @@
 """Local files as a storage: a folder a run, segments of entries, one thread for all of it.
 
 Everything is done by one thread, in the order of the calls: a cancelled call is finished by the thread or
-never begun, and what the thread knows of heads and offsets stays right. The layout is in `docs/format.md`;
-what makes it safe is in the modules beside this one.
+never begun, and what the thread knows of heads and offsets stays right.
+
+    kernelckpt                  marks the folder as ours, with the version of its layout
+    <slug>-<digest of run id>/  one folder a run
+        run                     the run's id
+        owner.<epoch>           who claimed that epoch (the lock on it says whether it is alive), and the
+                                head at which it began
+        seg.<epoch>.<n>         entries; only ever written by the owner that made it
+        blob.<name>             a blob, once it is whole
+        inbox.<digest of id>    a posted message
+        head                    the newest acknowledged and the newest deleted entry
+        tmp.<random>            a file that has no name yet; left over when nobody holds its lock
+
+An entry counts when no later epoch began below it, and no later segment of its owner begins at or below it.
 """
 
 # ruff: noqa: D102 - the contract is written once, in abc.py

@@ -1,0 +1,34 @@
+"""The process that is killed: runs the agents, under a kernel or on bare asyncio, as its parent says.
+
+Run as `python -m kernelckpt.demo.child`: its first line of input is a `Config`, the others are answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import msgspec
+
+from kernelckpt.demo.bare import run_bare
+from kernelckpt.demo.kernel_side import run_kernel
+from kernelckpt.demo.message import Config
+from kernelckpt.demo.pipe import read_lines
+from kernelckpt.demo.site import tell_parent
+from kernelckpt.demo.tree import find_tree
+
+
+async def main() -> None:
+    """Do what the first line of input says, and report how it ended."""
+    lines = read_lines(sys.stdin)
+    config = msgspec.json.decode(await anext(lines), type=Config)
+    tree = find_tree(Path(config.root), most_modules=config.most_modules, per_agent=config.per_agent)
+    if config.most_agents is not None:
+        tree = tree.thinned(config.most_agents)
+    run = run_kernel if config.side == "kernel" else run_bare
+    tell_parent(await run(config, tree, lines))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

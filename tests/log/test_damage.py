@@ -1,0 +1,272 @@
+"""Damage: every flipped bit is refused or harmless; falling back is loud, exact, and a new branch."""
+
+import msgpack
+import pytest
+from log_kit import RUN, ScriptedStorage, state_of
+
+from kernelckpt.abc import Put
+from kernelckpt.codec.version import FORMAT_VERSION
+from kernelckpt.errors import CorruptionError, FormatError, UnsupportedVersionError
+from kernelckpt.log import Retention, RunLog, list_checkpoints, read_run
+
+
+@pytest.fixture
+async def small(client):
+    client.put("a", b"1")
+    client.say("a", b"hello", b"world")
+    client.put("b", b"2")
+    client.remove("b")
+    await client.flush()
+    await client.base()
+    client.say("a", b"again")
+    await client.flush()
+    return client
+
+
+async def refused_or_equal(storage, expected):
+    try:
+        loaded = await read_run(storage, RUN)
+    except FormatError:
+        return False
+    assert state_of(loaded) == expected
+    return True
+
+
+@pytest.mark.parametrize("sequence", [1, 2, 3])
+async def test_every_flipped_bit_of_an_entry_is_refused_or_harmless(small, storage, sequence):
+    info, body = storage.entries()[sequence]
+    harmless = 0
+    for bit in range(len(body) * 8):
+        rotten = bytearray(body)
+        rotten[bit // 8] ^= 1 << (bit % 8)
+        storage.entries()[sequence] = (info, bytes(rotten))
+        harmless += await refused_or_equal(storage, small.state())
+    # The first entry is not read whole: the base refers to the frame of items in it.
+    assert harmless == 0 if sequence > 1 else harmless > 0
+
+
+async def test_every_flipped_bit_of_metadata_is_refused(small, storage):
+    for sequence in (2, 3):
+        info, body = storage.entries()[sequence]
+        for bit in range(len(info.meta) * 8):
+            rotten = bytearray(info.meta)
+            rotten[bit // 8] ^= 1 << (bit % 8)
+            changed = type(info)(info.epoch, sequence, info.size, bytes(rotten))
+            storage.entries()[sequence] = (changed, body)
+            assert not await refused_or_equal(storage, small.state())
+        storage.entries()[sequence] = (info, body)
+
+
+async def test_every_flipped_bit_of_a_base_is_refused(small, storage):
+    ((name, blob),) = storage.blobs().items()
+    for bit in range(len(blob) * 8):
+        rotten = bytearray(blob)
+        rotten[bit // 8] ^= 1 << (bit % 8)
+        storage.blobs()[name] = bytes(rotten)
+        assert not await refused_or_equal(storage, small.state())
+
+
+async def test_every_truncation_is_refused(small, storage):
+    ((name, blob),) = storage.blobs().items()
+    for length in range(len(blob)):
+        storage.blobs()[name] = blob[:length]
+        assert not await refused_or_equal(storage, small.state())
+    storage.blobs()[name] = blob + b"\xc0"
+    assert not await refused_or_equal(storage, small.state())
+    storage.blobs()[name] = blob
+    for sequence in (2, 3):
+        info, body = storage.entries()[sequence]
+        for length in range(len(body)):
+            storage.entries()[sequence] = (info, body[:length])
+            assert not await refused_or_equal(storage, small.state())
+        storage.entries()[sequence] = (info, body)
+    assert await refused_or_equal(storage, small.state())
+
+
+async def test_an_entry_of_another_run_or_another_place_is_refused(small, storage, clock):
+    other = ScriptedStorage()
+    log = await RunLog.open(other, "another", holder="test", clock=clock)
+    log.stage([Put(("row", "a", 0), b"spliced")], 1, 1)
+    await log.flush("turn")
+    foreign = other._state.runs["another"].entries[1]
+    mine = dict(storage.entries())
+    storage.entries()[3] = foreign[0].__class__(1, 3, foreign[0].size, foreign[0].meta), foreign[1]
+    assert not await refused_or_equal(storage, small.state())
+    storage.entries()[3] = mine[3][0], foreign[1]
+    assert not await refused_or_equal(storage, small.state())
+    storage.entries()[3] = mine[3][0], mine[1][1]
+    assert not await refused_or_equal(storage, small.state())
+    await log.aclose()
+
+
+async def test_swapped_frames_are_refused(client, storage):
+    client.say("a", b"same length 1")
+    client.say("b", b"same length 2")
+    await client.flush()
+    info, body = storage.entries()[1]
+    objects, ends = [], [0]
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(body)
+    for value in unpacker:
+        objects.append(value)
+        ends.append(unpacker.tell())
+    header, first, second, end = (body[begin:stop] for begin, stop in zip(ends, ends[1:], strict=False))
+    assert len(first) == len(second)
+    storage.entries()[1] = (info, header + second + first + end)
+    with pytest.raises(CorruptionError, match="frame 0"):
+        await read_run(storage, RUN)
+    assert [len(value) for value in objects] == [12, 5, 5, 3]
+
+
+async def test_corruption_says_what_would_be_lost(client, storage):
+    for number in range(9):
+        client.put("a", b"%d" % number)
+        await client.flush()
+    storage.damage(6)
+    with pytest.raises(CorruptionError) as caught:
+        await read_run(storage, RUN)
+    assert caught.value.lost == ("entries 6 to 9 are left out, kernel turns 5 to 9",)
+    assert "entry 6" in str(caught.value)
+    assert 'on_corruption="fall_back"' in str(caught.value)
+    loaded = await read_run(storage, RUN, on_corruption="fall_back")
+    assert state_of(loaded) == client.at[5]
+    assert "entry 6" in loaded.notes[0]
+    assert "entries 6 to 9" in loaded.notes[1]
+
+
+async def test_falling_back_begins_a_branch_and_destroys_nothing(client, reopen, storage):
+    for number in range(9):
+        client.put("a", b"%d" % number)
+        client.say("a", b"%d" % number)
+        await client.flush()
+    storage.damage(6)
+    before = dict(storage.entries())
+    with pytest.raises(CorruptionError):
+        await reopen()
+    again = await reopen(on_corruption="fall_back")
+    assert again.state() == client.at[5]
+    assert again.log.loaded.notes
+    again.say("a", b"another way")
+    info = await again.flush()
+    assert info.sequence == 10, "no number is used twice"
+    assert {number: storage.entries()[number] for number in before} == before
+    third = await reopen()
+    assert third.state() == again.state()
+    assert not third.log.loaded.notes
+    infos = {info.sequence: info.damage for info in await list_checkpoints(storage, RUN)}
+    assert [number for number, damage in infos.items() if not damage] == [1, 2, 3, 4, 5, 10]
+    assert "set aside" in infos[7]
+    await third.base()
+    await third.log.prune(Retention(bases=1))
+    assert set(range(6, 10)) <= set(storage.entries()), "what was set aside is never deleted"
+
+
+async def test_a_missing_entry_is_a_hole(client, storage):
+    for number in range(9):
+        client.put("a", b"%d" % number)
+        await client.flush()
+    del storage.entries()[4]
+    with pytest.raises(CorruptionError, match="entry 4: it is missing"):
+        await read_run(storage, RUN)
+    loaded = await read_run(storage, RUN, on_corruption="fall_back")
+    assert state_of(loaded) == client.at[3]
+    damage = [info.damage for info in await list_checkpoints(storage, RUN)]
+    assert damage[:3] == ["", "", ""]
+    assert all("entry 4" in text for text in damage[3:])
+
+
+async def test_a_lost_newest_entry_is_noticed(client, reopen, storage):
+    for number in range(3):
+        client.put("a", b"%d" % number)
+        await client.flush()
+    del storage.entries()[3]
+    with pytest.raises(CorruptionError, match="entry 3: it was acknowledged and is missing"):
+        await reopen()
+    again = await reopen(on_corruption="fall_back")
+    assert again.state() == client.at[2]
+    again.put("a", b"x")
+    assert (await again.flush()).sequence == 4
+    assert (await reopen()).state() == again.state()
+
+
+async def test_a_damaged_base_is_replaced_by_an_older_one(client, reopen, storage):
+    for number in range(12):
+        client.put("a", b"%d" % number)
+        client.say("a", b"%d" % number)
+        await client.flush()
+        if number in {3, 8}:
+            await client.base()
+    storage.damage_blob("base-1-2")
+    with pytest.raises(CorruptionError) as caught:
+        await reopen()
+    assert "nothing is lost" in caught.value.lost[0]
+    again = await reopen(on_corruption="fall_back")
+    assert again.state() == client.state()
+    assert again.log.loaded.base == 5
+    assert again.log.base_is_due()
+    again.put("a", b"x")
+    await again.flush()
+    await again.base()
+    await again.log.prune(Retention())
+    third = await reopen()
+    assert third.state() == again.state()
+    assert {"base-1-1", "base-3-1"} <= set(storage.blobs()), "a damaged base does not count as kept"
+
+
+async def test_damaged_history_behind_a_base(client, storage):
+    client.say("a", b"first")
+    await client.flush()
+    await client.base()
+    client.put("a", b"1")
+    await client.flush()
+    storage.damage(1)
+    with pytest.raises(CorruptionError):
+        await read_run(storage, RUN)
+    with pytest.raises(CorruptionError, match="nothing before it is whole"):
+        await read_run(storage, RUN, on_corruption="fall_back")
+
+
+async def test_damage_before_a_base_that_covers_it_is_no_damage(client, storage):
+    for number in range(4):
+        client.put("a", b"%d" % number)
+        await client.flush()
+    await client.base()
+    storage.damage(2)
+    assert state_of(await read_run(storage, RUN)) == client.state()
+    with pytest.raises(CorruptionError):
+        await read_run(storage, RUN, at=3)
+    assert state_of(await read_run(storage, RUN, at=3, on_corruption="fall_back")) == client.at[1]
+
+
+async def test_damage_that_the_storage_reports(small, storage):
+    info, body = storage.entries()[3]
+    rotten = type(info)(info.epoch, 3, info.size, info.meta, damage="checksum")
+    storage.entries()[3] = (rotten, body)
+    with pytest.raises(CorruptionError, match="checksum"):
+        await read_run(storage, RUN)
+    assert (await read_run(storage, RUN, on_corruption="fall_back")).sequence == 2
+    assert [info.damage for info in await list_checkpoints(storage, RUN)] == ["", "", "checksum"]
+
+
+async def test_a_run_that_lost_everything_is_not_taken_for_a_new_one(client, reopen, storage):
+    client.put("a", b"1")
+    await client.flush()
+    storage.entries().clear()
+    for choice in ("refuse", "fall_back"):
+        with pytest.raises(CorruptionError):
+            await reopen(on_corruption=choice)
+
+
+async def test_a_newer_format_is_named(small, storage):
+    from kernelckpt.codec.entry import _seal
+
+    info, body = storage.entries()[3]
+    raw = msgpack.unpackb(info.meta[:-18])
+    raw[0] = FORMAT_VERSION + 1
+    newer = msgpack.packb([*raw, "a field of the future"])
+    seal = _seal(newer, RUN, 1, 3)
+    storage.entries()[3] = (type(info)(1, 3, info.size, newer + b"\xc4\x10" + seal), body)
+    for choice in ("refuse", "fall_back"):
+        with pytest.raises(UnsupportedVersionError) as caught:
+            await read_run(storage, RUN, on_corruption=choice)
+        assert (caught.value.found, caught.value.supported) == (FORMAT_VERSION + 1, FORMAT_VERSION)
