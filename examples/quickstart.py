@@ -10,6 +10,7 @@ COUNT_TO and COUNT_PAUSE (seconds per turn) make it longer or quicker.
 
 import asyncio
 import os
+import sys
 
 from kernelckpt import CheckpointHook, Scheduler, Turn
 
@@ -39,4 +40,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except KeyboardInterrupt:
+        sys.exit("stopped; run it again to go on")

@@ -29,7 +29,7 @@ ALARM_SECONDS = float(os.environ.get("ALARM_SECONDS", "3"))
 
 
 async def porter(turn: Turn) -> Next | None:
-    """A turn per stage; the stage is the state. What a turn reads of its inbox is consumed with its commit."""
+    """A turn per stage; the stage is the state. What a turn has read of its inbox is gone with its commit."""
     if turn.state is None:
         turn.set_state("message")
         return turn.wait_for_message()

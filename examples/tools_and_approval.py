@@ -38,7 +38,8 @@ async def clerk(turn: Turn) -> Next | None:
         return turn.request(Message.assistant("I look it up.", [call]))
     answer = turn.approvals.get("payment")
     if answer is None:
-        return turn.ask_approval("payment", f"Pay A7? The books say {turn.messages[-1].text}", {"invoice": "A7"})
+        books = turn.messages[-1].text
+        return turn.ask_approval("payment", f"Pay A7? The books say {books}", {"invoice": "A7"})
     if not answer.approved:
         return turn.complete(f"not paid: {answer.reason}")
     try:

@@ -6,6 +6,7 @@ from kernelckpt.checkpoint.load import load
 from kernelckpt.checkpoint.stats import HookStats
 from kernelckpt.checkpoint.verify import VerifyReport, verify
 from kernelckpt.errors import KernelCkptError
+from kernelckpt.kernel.clock import SystemClock
 from kernelckpt.kernel.ending import Next
 from kernelckpt.kernel.event import KernelEvent
 from kernelckpt.kernel.program import Program
@@ -93,6 +94,7 @@ __all__ = [
     "StateKind",
     "StorageBackend",
     "SubAgentResult",
+    "SystemClock",
     "TaskState",
     "TaskTable",
     "Tcb",

@@ -7,8 +7,10 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Literal
 
+import anyio
 from msgspec.structs import replace
 from typing_extensions import override
 
@@ -118,6 +120,7 @@ class CheckpointHook(Hook):
         self._pruned = 0
         self._hold = 0.0
         self._restore_seconds = 0.0
+        self._closed = False
 
     # the kernel's points
 
@@ -129,36 +132,24 @@ class CheckpointHook(Hook):
             )
         self._kernel = kernel
         begun = time.perf_counter()
-        storage = await open_storage(self._where) if isinstance(self._where, str) else self._where
-        self._storage = storage
         try:
-            await self._rehearse(storage, kernel)
-            self._log = await RunLog.open(
-                storage,
-                kernel.run_id,
-                holder=_holder(),
-                owner_wait=self._owner_wait,
-                takeover=self._takeover,
-                on_corruption=self._on_corruption,
-                clock=kernel.clock,
-                options=self._options,
-                encode=encode_record,
-                on_failure=self._tell_failure,
-            )
+            self._log = await self._open(kernel)
             self._restore(self._log, kernel)
         except BaseException:
-            await self._close()
+            await self._give_back()
             raise
         self._restore_seconds = time.perf_counter() - begun
         kernel.start_soon(self._write)
-        kernel.start_soon(self._tend)
+        kernel.start_soon(self._keep_small)
+        if self._every is not None:
+            kernel.start_soon(self._keep_time, self._every)
         if self._tap.open(unclaimed((*self._signals, *self._stop_signals))):
             kernel.start_soon(self._hear)
 
     @override
     def on_commit(self, kernel: KernelHost, commit: Commit) -> None:
         log = self._log
-        if log is None:
+        if log is None or self._closed:
             return
         begun = time.perf_counter()
         self._commits += 1
@@ -173,11 +164,10 @@ class CheckpointHook(Hook):
     @override
     async def ready(self) -> None:
         log = self._opened()
-        if log.staged_commit - log.durable_commit > self._max_ahead and self._is_durable:
+        if self._is_durable and log.staged_commit - log.durable_commit > self._max_ahead:
             log.request_flush("ahead")
             await log.wait_durable(log.staged_commit - self._max_ahead // 2)
-        if log.failure is not None:
-            raise log.failure
+        self._check(log)
 
     @override
     async def durable(self, commit: int) -> None:
@@ -185,8 +175,7 @@ class CheckpointHook(Hook):
         if self._is_durable and log.durable_commit < commit:
             log.request_flush("output")
             await log.wait_durable(commit)
-        if log.failure is not None:
-            raise log.failure
+        self._check(log)
 
     @override
     async def on_signal(self, kernel: KernelHost, signal: RuntimeSignal) -> None:
@@ -195,7 +184,6 @@ class CheckpointHook(Hook):
 
     @override
     async def on_stop(self, kernel: KernelHost) -> None:
-        self._tap.close()
         log = self._log
         try:
             if log is not None and log.failure is None:
@@ -250,6 +238,28 @@ class CheckpointHook(Hook):
             )
         return self._log
 
+    def _check(self, log: RunLog) -> None:
+        """Raise what has made the log fail; one that was closed in order acknowledges what it wrote."""
+        if log.failure is not None and not self._closed:
+            raise log.failure
+
+    async def _open(self, kernel: KernelHost) -> RunLog:
+        storage = await open_storage(self._where) if isinstance(self._where, str) else self._where
+        self._storage = storage
+        await self._rehearse(storage, kernel)
+        return await RunLog.open(
+            storage,
+            kernel.run_id,
+            holder=_holder(),
+            owner_wait=self._owner_wait,
+            takeover=self._takeover,
+            on_corruption=self._on_corruption,
+            clock=kernel.clock,
+            options=self._options,
+            encode=encode_record,
+            on_failure=self._tell_failure,
+        )
+
     async def _rehearse(self, storage: StorageBackend, kernel: KernelHost) -> None:
         """Find out before disturbing an owner whether this kernel could go on."""
         try:
@@ -265,8 +275,10 @@ class CheckpointHook(Hook):
     def _restore(self, log: RunLog, kernel: KernelHost) -> None:
         loaded = log.loaded
         if loaded.records:
-            downtime = max(0, kernel.clock.wall_ms() - loaded.wall_ms)
+            since = loaded.wall_ms
+            downtime = None if since is None else max(0, kernel.clock.wall_ms() - since)
             kernel.restore(loaded, downtime_ms=downtime, notes=loaded.notes)
+            loaded.drop_state()
 
     def _trigger(self, commit: Commit) -> str:
         if self._is_durable and commit.urgent:
@@ -278,19 +290,21 @@ class CheckpointHook(Hook):
     async def _write(self) -> None:
         await self._opened().run()
 
-    async def _tend(self) -> None:
-        """Periodic checkpoints; bases when they pay, and pruning after them."""
+    async def _keep_time(self, every: float) -> None:
+        """Periodic checkpoints."""
         kernel, log = self._kernel, self._opened()
         assert kernel is not None
-        pause = min(self._every or 1.0, 1.0)
-        elapsed = 0.0
         while True:
-            await kernel.clock.sleep(pause)
-            elapsed += pause
-            if self._every is not None and elapsed >= self._every:
-                elapsed = 0.0
-                if log.staged_commit > log.durable_commit:
-                    log.request_flush("time")
+            await kernel.clock.sleep(every)
+            if log.staged_commit > log.durable_commit:
+                log.request_flush("time")
+
+    async def _keep_small(self) -> None:
+        """Bases when they pay, and pruning after them."""
+        kernel, log = self._kernel, self._opened()
+        assert kernel is not None
+        while True:
+            await kernel.clock.sleep(min(self._every or 1.0, 1.0))
             if log.base_is_due():
                 await self._base(log, kernel)
 
@@ -310,7 +324,7 @@ class CheckpointHook(Hook):
                 self._opened().request_flush(signum.name)
             else:
                 assert self._kernel is not None
-                self._kernel.call_at_end(lambda caught=signum: die_of(caught))
+                self._kernel.call_at_end(partial(die_of, signum))
                 self._kernel.request_stop()
                 return
 
@@ -320,10 +334,20 @@ class CheckpointHook(Hook):
 
     async def _close(self) -> None:
         self._tap.close()
-        if self._log is not None:
-            await self._log.aclose()
-        if isinstance(self._where, str) and self._storage is not None:
-            await self._storage.aclose()
+        try:
+            if self._log is not None:
+                self._closed = self._log.failure is None
+                await self._log.aclose()
+        finally:
+            if isinstance(self._where, str) and self._storage is not None:
+                await self._storage.aclose()
+
+    async def _give_back(self) -> None:
+        """Undo a start that failed, so that it can be tried again."""
+        with anyio.CancelScope(shield=True):
+            await self._close()
+        self._kernel = self._log = self._storage = None
+        self._closed = False
 
 
 def _with_failures(options: LogOptions, count: int) -> LogOptions:

@@ -1,5 +1,7 @@
 """The same agents on bare asyncio: a turn, a spawn, a join, and nothing that outlives the process."""
 
+# ruff: noqa: D102 - what the agents call is documented in Turn
+
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping

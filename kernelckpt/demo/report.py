@@ -85,13 +85,10 @@ class Outcome(Struct, frozen=True):
 
 def markdown(tree: Tree, outcome: Outcome) -> str:
     """The report."""
-    total = outcome.total
     lines = [
         "# Survey of a source tree",
         "",
-        f"{total.modules} of {tree.found} modules in {tree.folders} folders, by {len(tree.shares)} agents: "
-        f"{total.lines} lines, {total.functions} functions ({total.undocumented} without a docstring), "
-        f"{total.findings} findings. Longest function: {total.longest} lines, {total.longest_name}.",
+        _sums(tree, outcome),
         "",
         "| agent's share | modules | lines | functions | undocumented | findings | tokens |",
         "|---|--:|--:|--:|--:|--:|--:|",
@@ -100,6 +97,15 @@ def markdown(tree: Tree, outcome: Outcome) -> str:
         *(f"Could not be looked into: {folder}" for folder in tree.unreadable),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _sums(tree: Tree, outcome: Outcome) -> str:
+    total = outcome.total
+    return (
+        f"{total.modules} of {tree.found} modules in {tree.folders} folders, by {len(tree.shares)} agents: "
+        f"{total.lines} lines, {total.functions} functions ({total.undocumented} without a docstring), "
+        f"{total.findings} findings. Longest function: {total.longest} lines, {total.longest_name}."
+    )
 
 
 def _row(share: ShareOutcome) -> str:

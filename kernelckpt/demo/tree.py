@@ -81,7 +81,7 @@ def find_tree(root: Path, *, most_modules: int | None = None, per_agent: int = 8
     if not paths:
         raise UsageError(f"there is no Python module below {str(root)!r}", hint="name another folder")
     taken = set(_evenly(paths, most_modules or len(paths)))
-    shares = []
+    shares: list[Share] = []
     for folder, modules in found.items():
         kept = [path for path in modules if path in taken]
         shares.extend(_shares(shown(folder), kept, per_agent))

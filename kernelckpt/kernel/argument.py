@@ -72,7 +72,7 @@ def milliseconds(seconds: Any, name: str) -> int:
 
 
 def check_amount(amount: Any, name: str, used: int) -> None:
-    """Raise `InvalidValueError` for anything but a whole number of 0 or more that fits beside what is used."""
+    """Raise `InvalidValueError` for anything but a whole number, 0 or more, that fits beside what is used."""
     if type(amount) is not int or amount < 0:
         raise InvalidValueError(f"{name}: {amount!r}", path=name, hint="a whole number, 0 or more")
     if used + amount > _LARGEST:
@@ -102,13 +102,11 @@ def encoded_message(message: Any, name: str = "message") -> bytes:
 
 
 def checked_message(message: Any, name: str) -> Message:
-    """A message that shares nothing with its maker and can be kept exactly; text becomes a user message.
+    """A message that shares nothing with its maker and can be kept exactly.
 
     Raises:
         InvalidValueError: it is no message, or holds what cannot be kept.
     """
-    if isinstance(message, str):
-        message = Message.user(message)
     return _decoded(encoded_message(message, name), Message, name)
 
 

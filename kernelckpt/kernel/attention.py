@@ -5,10 +5,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from kernelckpt.codec.plain import check_plain
-from kernelckpt.codec.record import unshared
 from kernelckpt.errors import UsageError
+from kernelckpt.kernel.argument import kept
 from kernelckpt.kernel.core import Core
-from kernelckpt.model.inbox import InboxEntry
 from kernelckpt.model.signal import Disposition, QueuedSignal, RuntimeSignal
 from kernelckpt.model.task_state import StateKind
 from kernelckpt.model.tcb import Tcb
@@ -17,8 +16,8 @@ from kernelckpt.model.wait import WaitKind
 
 def route(core: Core, raw: RuntimeSignal, task_id: str | None) -> Disposition:
     """Route a signal, and deliver or queue it; what the router decided."""
+    item = kept(raw, RuntimeSignal, "signal")
     check_plain(raw.payload, "signal.payload")
-    item = unshared(raw)
     target = core.state.row(task_id) if task_id is not None else _target(core)
     if target is not None and target.state.is_terminal():
         hint = "signal another task, or none by name"
@@ -31,11 +30,11 @@ def route(core: Core, raw: RuntimeSignal, task_id: str | None) -> Disposition:
     if disposition in {Disposition.IGNORE, Disposition.DROPPED}:
         return disposition
     if target is not None and disposition is not Disposition.QUEUE:
-        _deliver(core, target.id, item)
+        core.deliver(target.id, item)
     else:
         _enqueue(core, QueuedSignal(item, task_id), number, disposition)
     if target is not None and core.waits_for(target, WaitKind.SIGNAL):
-        drain(core, target)
+        core.take_queued(target.id, unaddressed=True)
         core.wake(target)
     core.state.commit()
     return disposition
@@ -47,6 +46,17 @@ def _enqueue(core: Core, queued: QueuedSignal, number: int, disposition: Disposi
     core.state.totals = replace(core.state.totals, signals=number)
     core.touch_totals()
     core.state.put(("signal", "", number), queued)
+
+
+def take_at_turn_end(core: Core, row: Tcb, *, waits: bool) -> None:
+    """Give a task the queued signals it may take now that its turn ends.
+
+    Those are its own; and those for nobody in particular when it waits for one, or when it would be given
+    them if they came now.
+    """
+    if core.state.queued:
+        taker = row if waits else _target(core)
+        core.take_queued(row.id, unaddressed=taker is not None and taker.id == row.id)
 
 
 def _target(core: Core) -> Tcb | None:
@@ -62,19 +72,3 @@ def _target(core: Core) -> Tcb | None:
             return row
         del core.live_roots[task_id]
     return None
-
-
-def drain(core: Core, row: Tcb) -> None:
-    """Move the queued signals that this task may take into its inbox, in the router's order."""
-    if not core.state.queued:
-        return
-    for number, item in core.router.queued:
-        wanted = core.state.queued[number].task_id
-        if wanted is None or wanted == row.id:
-            core.router.discard(number)
-            core.state.remove(("signal", "", number))
-            _deliver(core, row.id, item)
-
-
-def _deliver(core: Core, task_id: str, item: RuntimeSignal) -> None:
-    core.state.put(("inbox", task_id, core.cell(task_id).take_number()), InboxEntry(signal=item))

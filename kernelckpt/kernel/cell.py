@@ -27,6 +27,7 @@ class Cell:
         "input",
         "next_number",
         "sent",
+        "sent_keys",
         "state",
         "streams",
     )
@@ -38,6 +39,7 @@ class Cell:
         self.streams: dict[str, list[bytes]] = {}
         self.inbox: dict[int, InboxEntry] = {}
         self.sent: dict[int, SentKey] = {}
+        self.sent_keys: set[str] = set()
         self.approvals: dict[int, Approval] = {}
         self.effects: dict[int, Effect] = {}
         self.next_number = 1
@@ -54,6 +56,8 @@ class Cell:
         else:
             self._numbered(kind)[number] = record
             self.next_number = max(self.next_number, number + 1)
+        if isinstance(record, SentKey):
+            self.sent_keys.add(record.key)
 
     def drop(self, kind: str, number: int) -> None:
         """Forget a record, if it is there."""

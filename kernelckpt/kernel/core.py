@@ -6,7 +6,8 @@ Everything here is synchronous: between two awaits of the scheduler a whole tran
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from msgspec.structs import replace
@@ -22,8 +23,10 @@ from kernelckpt.kernel.state import TOTALS, KernelState
 from kernelckpt.kernel.tool import Tools
 from kernelckpt.model.budget import SchedulerBudget
 from kernelckpt.model.effect import EffectStatus
+from kernelckpt.model.inbox import InboxEntry
 from kernelckpt.model.message import Message
 from kernelckpt.model.result import LoopResult, SubAgentResult
+from kernelckpt.model.signal import RuntimeSignal
 from kernelckpt.model.task_state import StateKind, TaskState
 from kernelckpt.model.tcb import Tcb
 from kernelckpt.model.termination import TerminationReason
@@ -31,6 +34,10 @@ from kernelckpt.model.wait import WaitKind, WaitReason
 
 MESSAGE = "message"
 """The note of an external wait that a message ends."""
+
+_EXACT_JOIN = 64
+"""Up to so many children, a joining row always names exactly those that have not ended; beyond, it is
+rewritten when half of those it names have. Else ten thousand children would cost their square."""
 
 
 class Core:
@@ -59,13 +66,15 @@ class Core:
         self.on_timer: Callable[[], None] = _nothing
         self.on_end: Callable[[str], None] = _nothing
         self.on_ask: Callable[[], None] = _nothing
+        self.is_stopping: Callable[[], bool] = _never
         self.active: set[str] = set()
         self.asked: dict[str, int] = {}
         self.signal_waiters: dict[str, None] = {}
         self.live_roots: dict[str, None] = {}
         self._queued: set[str] = set()
         self._keep_done = keep_done
-        self._done_roots: deque[str] = deque()
+        self._done_roots: dict[str, None] = {}
+        self._joining: dict[str, set[str]] = {}
         self._clock_start = (clock.monotonic(), clock.wall_ms())
 
     def work_ms(self) -> int:
@@ -120,11 +129,26 @@ class Core:
 
     def wake(self, row: Tcb) -> None:
         """End a task's wait: to its tool calls if some are open, else to its next turn."""
+        self._stop_waiting(row.id)
         calls = any(effect.call_id for effect in self.state.cell(row.id).effects.values())
         state = TaskState.BLOCKED if calls else TaskState.READY
         wait = WaitReason.tool() if calls else None
         self.state.put_row(replace(row, state=state, wait=wait, deferred_until=None))
         self.push(row.id)
+
+    def join(self, row: Tcb, children: Iterable[str]) -> bool:
+        """Suspend a task until these have ended; False when they have already, and nothing was done."""
+        pending = [child for child in children if not self.state.row(child).state.is_terminal()]
+        if not pending:
+            return False
+        self._joining[row.id] = set(pending)
+        wait = WaitReason.sub_agent_join(pending)
+        self.state.put_row(replace(row, state=TaskState.SUSPENDED, wait=wait, deferred_until=None))
+        return True
+
+    def _stop_waiting(self, task_id: str) -> None:
+        self._joining.pop(task_id, None)
+        self.signal_waiters.pop(task_id, None)
 
     def waits_for(self, row: Tcb, kind: WaitKind, note: str = "") -> bool:
         """Whether the task is suspended on such a wait."""
@@ -135,6 +159,21 @@ class Core:
             and (wait.kind, wait.note) == (kind, note)
         )
 
+    def deliver(self, task_id: str, signal: RuntimeSignal) -> None:
+        """Put a signal into a task's inbox."""
+        self.state.put(("inbox", task_id, self.state.cell(task_id).take_number()), InboxEntry(signal=signal))
+
+    def take_queued(self, task_id: str, *, unaddressed: bool) -> None:
+        """Move queued signals to a task's inbox in the router's order: its own, and if asked nobody's."""
+        if not self.state.queued:
+            return
+        for number, signal in self.router.queued:
+            wanted = self.state.queued[number].task_id
+            if wanted == task_id or (unaddressed and wanted is None):
+                self.router.discard(number)
+                self.state.remove(("signal", "", number))
+                self.deliver(task_id, signal)
+
     # endings
 
     def end(
@@ -144,9 +183,7 @@ class Core:
         message = unshared(Message.assistant(text)) if text else None
         budget = row.budget
         result = LoopResult(reason, message, budget.turns, budget.total_tokens, error=error, output=output)
-        done = replace(
-            row, state=TaskState.done(reason), wait=None, deferred_until=None, attempt=0, joined=()
-        )
+        done = replace(row, state=TaskState.done(reason), wait=None, deferred_until=None, attempt=0)
         if row.proc is None:
             done = replace(done, result=result)
         else:
@@ -154,9 +191,12 @@ class Core:
             done = replace(done, proc=proc, changed_turn=self.state.totals.turn)
         self.state.put_row(done)
         self._drop_working_records(row.id)
+        self.take_queued(row.id, unaddressed=False)
+        self._stop_waiting(row.id)
         self._tell_parent(row)
         if row.parent is None:
-            self._done_roots.append(row.id)
+            self.live_roots.pop(row.id, None)
+            self._done_roots[row.id] = None
         self.tell("ended", row.id, budget.turns, reason=reason.value, error=error)
         self.on_end(row.id)
 
@@ -168,15 +208,28 @@ class Core:
             if approval.pending:
                 self.state.remove(("approval", task_id, number))
 
+    def reopen(self, row: Tcb) -> None:
+        """Make a task that had ended ready again."""
+        proc = replace(row.proc, result=None) if row.proc else None
+        self.state.put_row(replace(row, state=TaskState.READY, proc=proc, result=None))
+        if row.parent is None:
+            self._done_roots.pop(row.id, None)
+            self.live_roots[row.id] = None
+        self.push(row.id)
+
     def _tell_parent(self, child: Tcb) -> None:
-        parent = self.state.table.get(child.parent) if child.parent is not None else None
-        if parent is None or parent.wait is None or not parent.wait.has_child(child.id):
+        pending = self._joining.get(child.parent) if child.parent is not None else None
+        if pending is None or child.id not in pending:
             return
-        wait, nothing_left = parent.wait.remove_child(child.id)
-        if nothing_left:
+        pending.remove(child.id)
+        parent = self.state.row(child.parent or "")
+        if not pending:
             self.wake(parent)
-        else:
-            self.state.put_row(replace(parent, wait=wait))
+            return
+        named = parent.wait.children if parent.wait is not None else ()
+        if len(pending) <= _EXACT_JOIN or 2 * len(pending) <= len(named):
+            left = tuple(name for name in named if name in pending)
+            self.state.put_row(replace(parent, wait=WaitReason.sub_agent_join(left)))
 
     def open_effects_to_ask(self, task_id: str) -> Iterator[int]:
         """Numbers of the effects that were begun, may have happened, and must not simply be repeated."""
@@ -209,6 +262,7 @@ class Core:
                 f"task {task_id!r} cannot be forgotten: {live[0]!r} is not finished", hint="cancel it first"
             )
         for row in rows:
+            self._done_roots.pop(row.id, None)
             self.state.forget(row.id)
             self.asked.pop(row.id, None)
 
@@ -217,20 +271,16 @@ class Core:
         if self._keep_done is None:
             return False
         forgot = False
-        for _ in range(len(self._done_roots) - self._keep_done):
-            root = self._done_roots.popleft()
-            if root not in self.state.table:
-                continue
+        surplus = len(self._done_roots) - self._keep_done
+        for root in list(islice(self._done_roots, max(0, surplus))):
             if all(row.state.is_terminal() for row in self.subtree(root)):
                 self.forget(root)
                 forgot = True
-            else:
-                self._done_roots.append(root)
         return forgot
 
     def note_done_root(self, task_id: str) -> None:
         """Count a restored finished root among those `keep_done` limits."""
-        self._done_roots.append(task_id)
+        self._done_roots[task_id] = None
 
     def cell(self, task_id: str) -> Cell:
         """The records of a task beside its row."""
@@ -246,3 +296,7 @@ def result_of(row: Tcb) -> LoopResult | None:
 
 def _nothing(*_: Any) -> None:
     """Stand for a callback nobody has set."""
+
+
+def _never() -> bool:
+    return False

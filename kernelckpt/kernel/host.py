@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -9,12 +10,15 @@ from typing import Any, Self
 
 import anyio
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
 from msgspec import Struct
 
 from kernelckpt.abc import Clock, Commit, Key, RestoredState, RuntimeHook
 from kernelckpt.errors import SchedulerStopped, UsageError
 from kernelckpt.kernel import intake, restore
+from kernelckpt.kernel.argument import milliseconds
 from kernelckpt.kernel.core import Core, result_of
+from kernelckpt.kernel.error_text import error_text
 from kernelckpt.kernel.program import Programs
 from kernelckpt.kernel.restore import RestoreReport
 from kernelckpt.kernel.runner import Runner
@@ -22,6 +26,7 @@ from kernelckpt.kernel.tool import Tools
 from kernelckpt.model.budget import SchedulerBudget
 from kernelckpt.model.result import LoopResult
 
+_HANDFUL = 64
 GRACE = 10.0
 """Seconds that running turns are given when the kernel stops."""
 
@@ -57,6 +62,7 @@ class Host:
         self._core = Core(
             programs, tools, clock, budget=budget, keep_done=keep_done, on_commit=self._on_commit
         )
+        self._core.is_stopping = self._is_stopping
         self._core.on_ready = self._pump
         self._core.on_timer = self._rearm
         self._core.on_ask = self._confirm_soon
@@ -64,7 +70,14 @@ class Host:
         self._runner = Runner(self._core, deps, self._hooks_ready, self._durable)
         self._max = max_concurrency
         self._group: TaskGroup | None = None
+        self._host_task: asyncio.Task[Any] | None = None
+        self._timer = anyio.Event()
+        self._quiet = anyio.Event()
+        self._stopping = anyio.Event()
+        self._stopped = anyio.Event()
         self._open = False
+        self._starting = 0
+        self._at_work: set[str] = set()
         self._entered = False
         self._confirmed = 0
         self._failure: BaseException | None = None
@@ -78,10 +91,7 @@ class Host:
         if self._entered:
             raise UsageError("this scheduler was entered before", hint="make a new Scheduler")
         self._entered = True
-        self._timer = anyio.Event()
-        self._quiet = anyio.Event()
-        self._stopping = anyio.Event()
-        self._stopped = anyio.Event()
+        self._host_task = asyncio.current_task()
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         started: list[RuntimeHook] = []
@@ -106,22 +116,43 @@ class Host:
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._group is not None
-        with anyio.CancelScope(shield=True):
-            self.request_stop()
-            await self._stopped.wait()
-        self._group.cancel_scope.cancel()
-        await self._group.__aexit__(None, None, None)
-        for callback in self._callbacks:
-            callback()
+        try:
+            with anyio.CancelScope(shield=True):
+                self.request_stop()
+                await self._stopped.wait()
+        finally:  # whoever cancels this a second time gets no leaked tasks either
+            was_cancelled = await self._close_group(value)
         if self._failure is not None and (value is None or isinstance(value, SchedulerStopped)):
             raise self._failure
+        if self._failure is not None and value is not None:
+            value.add_note(f"the kernel was halted: {error_text(self._failure)}")
+        if was_cancelled:
+            raise SchedulerStopped("the kernel stopped before its body was done", hint="start it again")
+
+    async def _close_group(self, value: BaseException | None) -> bool:
+        """End the background tasks; whether the kernel itself had cancelled the body of its `async with`."""
+        assert self._group is not None
+        cancelled = value if isinstance(value, asyncio.CancelledError) else None
+        self._group.cancel_scope.cancel()
+        try:
+            swallowed = await self._group.__aexit__(type(cancelled) if cancelled else None, cancelled, None)
+        finally:
+            for callback in self._callbacks:
+                callback()
+        return cancelled is not None and bool(swallowed)
 
     async def stop(self, grace: float = GRACE) -> None:
         """Stop: no turn begins any more, running ones get `grace` seconds, then the hooks stop.
 
         Not from within a turn: it would wait for itself; call `request_stop` there.
+
+        Raises:
+            SchedulerStopped: the kernel was never started.
+            InvalidValueError: the grace is not a number of seconds.
         """
+        milliseconds(grace, "grace")
+        if self._group is None:
+            raise SchedulerStopped("the kernel does not run", hint="use it within `async with`")
         self.request_stop(grace)
         await self._stopped.wait()
 
@@ -145,7 +176,7 @@ class Host:
         self._runner.cancel_all()
 
     def _begin_stop(self) -> None:
-        self._runner.stopping = True
+        self._runner.stop()
         self._stopping.set()
         self._core.events.emit("stopping")
 
@@ -170,7 +201,7 @@ class Host:
 
     async def _drain(self, grace: float) -> None:
         """Wait for the turns at work; cancel them when the grace is over."""
-        if not self._core.active:
+        if not self._at_work:
             return
         async with anyio.create_task_group() as group:
 
@@ -179,25 +210,31 @@ class Host:
                 self._runner.cancel_all()
 
             group.start_soon(end_of_grace)
-            while self._core.active:
+            while self._at_work:
                 await self._news()
             group.cancel_scope.cancel()
 
     async def _news(self) -> None:
-        await self._quiet.wait()
-        if not self._stopped.is_set():
+        """Wait until something was committed or stopped; several may wait, and look again after it."""
+        if self._quiet.is_set():
             self._quiet = anyio.Event()
+        await self._quiet.wait()
+
+    def _is_stopping(self) -> bool:
+        cancelled = self._host_task is not None and self._host_task.cancelling() > 0
+        return cancelled or self._runner.stopping
 
     # running
 
     def _pump(self) -> None:
-        """Give a place to every ready task while there are places."""
+        """Give places to ready tasks, a handful at a time: those that are quick leave theirs to the next."""
         if not self._open or self._group is None:
             return
-        while not self._runner.stopping and not self._full():
+        while self._starting < _HANDFUL and not self._runner.stopping and not self._full():
             task_id = self._core.pop()
             if task_id is None:
                 return
+            self._starting += 1
             self._core.active.add(task_id)
             self._group.start_soon(self._activate, task_id)
 
@@ -208,15 +245,21 @@ class Host:
         return self._full() and bool(self._core.ready)
 
     async def _activate(self, task_id: str) -> None:
+        self._at_work.add(task_id)
         try:
+            await checkpoint()  # an eager task factory would begin the turn within the commit that woke it
+            self._starting -= 1
+            if not self._starting:
+                self._pump()
             await self._runner.run(task_id, self._crowded)
         except SchedulerStopped:
             pass
         except Exception as error:  # noqa: BLE001 - a fault of the kernel itself: nothing may go on
             self.halt(error)
         finally:
+            self._at_work.discard(task_id)
             self._core.active.discard(task_id)
-            if self._core.forget_surplus():
+            if not self._runner.stopping and self._core.forget_surplus():
                 self._core.state.commit(urgent=False)
             row = self._core.state.table.get(task_id)
             if row is not None and self._core.can_run(row):
@@ -229,7 +272,7 @@ class Host:
             self._timer.set()
 
     async def _fire_timers(self) -> None:
-        while True:
+        while not self._runner.stopping:
             self._timer = anyio.Event()
             due = self._core.state.table.next_timer()
             if due is None:
@@ -262,6 +305,7 @@ class Host:
                 hook.on_commit(self, commit)
             except Exception as error:  # noqa: BLE001 - a commit that a hook missed must not go on
                 self.halt(error)
+        self._quiet.set()
 
     async def _hooks_ready(self) -> None:
         await self._ask_hooks(lambda hook: hook.ready())
@@ -313,7 +357,7 @@ class Host:
 
     def rehearse(self, state: RestoredState) -> Sequence[str]:
         """What is missing here to go on from a state."""
-        return restore.missing(self._core, state)
+        return restore.rehearse(self._core, state)
 
     def restore(self, state: RestoredState, *, downtime_ms: int | None, notes: Sequence[str]) -> None:
         """Go on from a state; see `KernelHost.restore`."""

@@ -8,9 +8,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from kernelckpt.codec.plain import check_plain
-from kernelckpt.codec.record import unshared
-from kernelckpt.errors import InvalidValueError, TaskMismatchError, UsageError
+from kernelckpt.errors import DecodeError, TaskMismatchError, UsageError
+from kernelckpt.kernel.argument import check_text, checked_message, kept, texts
 from kernelckpt.kernel.core import MESSAGE, Core
 from kernelckpt.kernel.staged import Spawn, put_new_task
 from kernelckpt.model.approval import Approval, ApprovalStatus
@@ -18,7 +17,7 @@ from kernelckpt.model.budget import SchedulerBudget
 from kernelckpt.model.effect import Effect, EffectStatus
 from kernelckpt.model.inbox import InboxEntry, SentKey
 from kernelckpt.model.message import Message
-from kernelckpt.model.task_state import StateKind, TaskState
+from kernelckpt.model.task_state import StateKind
 from kernelckpt.model.tcb import Tcb
 from kernelckpt.model.termination import TerminationReason
 from kernelckpt.model.wait import WaitKind
@@ -38,9 +37,9 @@ def submit(core: Core, spawn: Spawn) -> None:
     core.programs[spawn.program]
     present = core.state.table.get(spawn.task_id)
     if present is not None:
-        value = core.cell(spawn.task_id).input
-        if (present.program, value.data if value else None) != (spawn.program, spawn.input):
-            what = "program" if present.program != spawn.program else "input"
+        same = present.program == spawn.program
+        if not (same and _same_input(core, spawn)):
+            what = "input" if same else "program"
             message = f"task {spawn.task_id!r} exists with another {what}"
             raise TaskMismatchError(message, hint="use another task id, or forget the finished task first")
         return
@@ -48,18 +47,35 @@ def submit(core: Core, spawn: Spawn) -> None:
     core.state.commit()
 
 
+def _same_input(core: Core, spawn: Spawn) -> bool:
+    """Whether the input is the one kept, as values: bytes differ with the order of a dict, or a new field."""
+    value = core.cell(spawn.task_id).input
+    kept_data = None if value is None else value.data
+    if kept_data == spawn.input or kept_data is None or spawn.input is None:
+        return kept_data == spawn.input
+    codec = core.programs[spawn.program].input
+    try:
+        return bool(codec.decode(kept_data, "input") == codec.decode(spawn.input, "input"))
+    except DecodeError:  # what was kept is not of today's type
+        return False
+
+
 def send(core: Core, task_id: str, message: Message | str, key: str | None) -> None:
     """Put a user message into a task's inbox; the same key twice changes nothing.
 
     Raises:
         UsageError: the task has ended.
+        InvalidValueError: the message or the key cannot be kept exactly.
     """
     row = core.state.row(task_id)
     cell = core.cell(task_id)
-    if key is not None and any(sent.key == key for sent in cell.sent.values()):
-        return
+    if key is not None:
+        check_text(key, "key")
+        if key in cell.sent_keys:
+            return
     _refuse_ended(row, "send to")
-    entry = InboxEntry(message=checked_message(message, "message"))
+    given = Message.user(message) if isinstance(message, str) else message
+    entry = InboxEntry(message=checked_message(given, "message"))
     core.state.put(("inbox", task_id, cell.take_number()), entry)
     if key is not None:
         core.state.put(("sent", task_id, cell.take_number()), SentKey(key))
@@ -75,16 +91,20 @@ def answer(
 
     Raises:
         UsageError: a key is not one of its questions, or was answered the other way.
+        InvalidValueError: `by` or `reason` is no text.
     """
+    check_text(reason, "reason")
+    if by is not None:
+        check_text(by, "by")
     row = core.state.row(task_id)
     found = {item.key: (number, item) for number, item in core.cell(task_id).approvals.items()}
-    for key in keys:
+    for key in texts(keys, "ids"):
         if key not in found:
             pending = ", ".join(k for k, (_, item) in found.items() if item.pending) or "none"
             raise UsageError(f"task {task_id!r} asked nothing under {key!r}", hint=f"pending: {pending}")
         if found[key][1].status not in {ApprovalStatus.PENDING, status}:
             raise UsageError(f"{key!r} of task {task_id!r} was {found[key][1].status.value} already")
-    for key in keys:
+    for key in dict.fromkeys(keys):
         number, item = found[key]
         if item.pending:
             _settle(core, task_id, number, replace(item, status=status, by=by, reason=reason))
@@ -180,7 +200,12 @@ def resume(core: Core, task_id: str) -> None:
 
 
 def cancel(core: Core, task_id: str, reason: str) -> list[str]:
-    """End a task and its descendants, children first; the ids that were ended."""
+    """End a task and its descendants, children first; the ids that were ended.
+
+    Raises:
+        InvalidValueError: the reason is no text.
+    """
+    check_text(reason, "reason")
     ended = []
     for stale in core.subtree(task_id):
         row = core.state.row(stale.id)
@@ -197,37 +222,19 @@ def extend(core: Core, task_id: str, limits: SchedulerBudget) -> None:
 
     Raises:
         UsageError: it ended otherwise.
+        InvalidValueError: the limits are none.
     """
     row = core.state.row(task_id)
+    limits = kept(limits, SchedulerBudget, "budget")
     extended = replace(row, budget=replace(row.budget, limits=limits))
     if not row.state.is_terminal():
         core.state.put_row(extended)
     elif row.state.reason in _OUT_OF_BUDGET:
-        proc = replace(row.proc, result=None) if row.proc else None
-        core.state.put_row(replace(extended, state=TaskState.READY, proc=proc, result=None))
-        if row.parent is None:
-            core.live_roots[task_id] = None
-        core.push(task_id)
+        core.reopen(extended)
     else:
         reason = row.state.reason.value if row.state.reason else ""
         raise UsageError(f"task {task_id!r} ended by {reason}, not by its budget", hint="submit a new task")
     core.state.commit()
-
-
-def checked_message(message: Message | str, path: str) -> Message:
-    """A message that shares nothing with its maker and can be kept exactly.
-
-    Raises:
-        InvalidValueError: it is no message, or holds what cannot be kept.
-    """
-    if isinstance(message, str):
-        message = Message.user(message)
-    if not isinstance(message, Message):
-        text = f"{path}: a {type(message).__name__}"
-        raise InvalidValueError(text, path=path, hint="pass a Message or text")
-    for index, call in enumerate(message.tool_calls):
-        check_plain(call.arguments, f"{path}.tool_calls[{index}].arguments")
-    return unshared(message)
 
 
 def _refuse_ended(row: Tcb, what: str) -> None:

@@ -54,10 +54,14 @@ class RestoreReport(msgspec.Struct, frozen=True):
     downtime_ms: int | None
 
 
-def missing(core: Core, state: RestoredState) -> list[str]:
+def rehearse(core: Core, state: RestoredState) -> list[str]:
     """What this scheduler lacks to go on from a state, in words; the state itself is not taken over."""
     shadow = KernelState(lambda _: None)
     shadow.load(state)
+    return _missing(core, shadow)
+
+
+def _missing(core: Core, shadow: KernelState) -> list[str]:
     found: list[str] = []
     programs: dict[str, list[str]] = {}
     for row in shadow.table.live():
@@ -109,12 +113,12 @@ def take_over(
         RestoreError: something is missing.
         DecodeError: a record is not what it should be.
     """
-    lacking = missing(core, state)
+    core.state.load(state)
+    lacking = _missing(core, core.state)
     if lacking:
         message = f"run {run_id!r} cannot go on here; missing: {'; '.join(lacking)}"
         hint = "register what is missing with the Scheduler; nothing was changed"
         raise RestoreError(message, missing=lacking, hint=hint)
-    core.state.load(state)
     totals = core.state.totals
     core.set_work_ms(totals.clock_ms)
     core.router = SignalRouter.restore(

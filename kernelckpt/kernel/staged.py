@@ -65,8 +65,9 @@ def commit_turn(core: Core, task_id: str, staged: Staged, what_next: ending.Next
 
     Raises:
         TaskMismatchError: a spawned id was taken meanwhile; nothing was changed.
+        UnknownTaskError: a child to be joined was forgotten meanwhile; nothing was changed.
     """
-    _refuse_taken(core, staged)
+    _refuse_lost(core, staged, what_next)
     row = core.state.row(task_id)
     core.touch_totals(turns=1)
     budget = replace(row.budget, turns=row.budget.turns + 1)
@@ -75,20 +76,24 @@ def commit_turn(core: Core, task_id: str, staged: Staged, what_next: ending.Next
     _apply(core, task_id, staged)
     for spawn in staged.spawns.values():
         put_new_task(core, spawn, parent=row)
+    if not isinstance(what_next, ending.Complete | ending.Fail):
+        attention.take_at_turn_end(core, row, waits=isinstance(what_next, ending.WaitSignal))
     _apply_ending(core, row, what_next)
     after = core.state.row(task_id)
-    if not after.state.is_terminal():
-        attention.drain(core, after)
     core.tell("committed", task_id, budget.turns, kernel_turn=core.state.totals.turn)
     if after.wait is not None:
         core.tell("waiting", task_id, budget.turns, wait=after.wait.label(), note=after.wait.note)
     core.state.commit(ended_turn=True, waits=after.wait is not None)
 
 
-def _refuse_taken(core: Core, staged: Staged) -> None:
+def _refuse_lost(core: Core, staged: Staged, what_next: ending.Next) -> None:
+    """Refuse what the outside has made impossible since it was staged, before anything is changed."""
     for child in staged.spawns:
         if child in core.state.table:
             raise TaskMismatchError(f"task {child!r} exists already", hint="spawn under another task_id")
+    for child in what_next.children if isinstance(what_next, ending.Join) else ():
+        if child not in staged.spawns:
+            core.state.row(child)
 
 
 def _drop_consumed(core: Core, task_id: str, staged: Staged) -> None:
@@ -183,10 +188,7 @@ def _suspend(core: Core, row: Tcb, wait: WaitReason, until_ms: int | None = None
 
 def _join(core: Core, row: Tcb, children: tuple[str, ...]) -> None:
     row = replace(row, joined=children)
-    pending = [child for child in children if not core.state.row(child).state.is_terminal()]
-    if pending:
-        _suspend(core, row, WaitReason.sub_agent_join(pending))
-    else:
+    if not core.join(row, children):
         core.wake(row)
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import TypeVar
 
 from kernelckpt.kernel.lazy_heap import LazyHeap, Slot
 from kernelckpt.kernel.ready import ReadyRows
 from kernelckpt.model.tcb import Tcb
 from kernelckpt.model.wait import WaitKind
+
+_Index = TypeVar("_Index", LazyHeap, ReadyRows)
 
 _COMPACT_AT = 64
 """Removed slots that are kept before the order is written anew (at least; else as many as there are rows)."""
@@ -27,11 +31,8 @@ class TaskTable:
         self._next_number = 0
         self._children: dict[str | None, dict[str, Slot]] = {}
         self._live: dict[str, Slot] = {}
-        self._ready = ReadyRows()
-        self._ready_for_signal = ReadyRows(_waits_for_signal)
         self._timers = LazyHeap(_timer_of)
-        self._exceeded = LazyHeap(_exceeded_key)
-        self._deadlines = LazyHeap(_deadline_of)
+        self._kept: list[LazyHeap | ReadyRows] = [self._timers]
         for row in rows:
             self.insert(row)
 
@@ -136,8 +137,31 @@ class TaskTable:
             self._live.pop(row.id, None)
         else:
             self._live[row.id] = slot
-        for index in (self._ready, self._ready_for_signal, self._timers, self._exceeded, self._deadlines):
+        for index in self._kept:
             index.add(slot, old)
+
+    @cached_property
+    def _ready(self) -> ReadyRows:
+        return self._keep(ReadyRows())
+
+    @cached_property
+    def _ready_for_signal(self) -> ReadyRows:
+        return self._keep(ReadyRows(_waits_for_signal))
+
+    @cached_property
+    def _exceeded(self) -> LazyHeap:
+        return self._keep(LazyHeap(_exceeded_key))
+
+    @cached_property
+    def _deadlines(self) -> LazyHeap:
+        return self._keep(LazyHeap(_deadline_of))
+
+    def _keep(self, index: _Index) -> _Index:
+        """Fill an index that is asked for the first time, and keep it up to date from now on."""
+        for slot in self._slots.values():
+            index.add(slot, None)
+        self._kept.append(index)
+        return index
 
     def _disown(self, row: Tcb) -> None:
         siblings = self._children[row.parent]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from msgspec.structs import replace
@@ -14,27 +14,26 @@ from kernelckpt.kernel import ending
 from kernelckpt.kernel.argument import (
     check_amount,
     check_text,
+    checked_message,
     encoded_message,
     kept,
     listed,
     milliseconds,
 )
-from kernelckpt.kernel.core import MESSAGE, Core, result_of
+from kernelckpt.kernel.core import MESSAGE, Core
 from kernelckpt.kernel.intake import EFFECT_KEY
 from kernelckpt.kernel.ledger import TurnCalls
 from kernelckpt.kernel.program import Program
+from kernelckpt.kernel.reading import TurnReads
 from kernelckpt.kernel.spawn import make_spawn
 from kernelckpt.kernel.staged import Staged
 from kernelckpt.kernel.tool import Tool, as_tool
-from kernelckpt.kernel.view import ContextView, Messages
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.budget import SchedulerBudget
 from kernelckpt.model.context import PlanStep
 from kernelckpt.model.kernel import Value
 from kernelckpt.model.message import Message, Role
 from kernelckpt.model.process import AgentIsolation, AgentRole
-from kernelckpt.model.result import LoopResult
-from kernelckpt.model.signal import RuntimeSignal
 from kernelckpt.model.tcb import Tcb
 
 
@@ -44,7 +43,7 @@ class _Call(Protocol):
     ) -> Awaitable[Any]: ...
 
 
-class Turn:
+class Turn(TurnReads):
     """One transaction of one task: read what is committed, stage operations, end.
 
     What is read is the state at the turn's begin. What is staged becomes state in one commit when the
@@ -53,91 +52,11 @@ class Turn:
 
     def __init__(self, core: Core, row: Tcb, program: Program, deps: Any, call: _Call) -> None:
         """Made by the scheduler."""
-        self._core = core
-        self._row = row
-        self._cell = core.cell(row.id)
-        self._program = program
+        super().__init__(core, row, program, deps)
         self._call = call
-        self._staged = Staged()
-        self._ending: ending.Next | None = None
         self._calls = TurnCalls(self._cell)
+        self._ending: ending.Next | None = None
         self._over = False
-        self._inbox = dict(self._cell.inbox)
-        self._context: ContextView | None = None
-        self.deps = deps
-
-    # reading
-
-    @property
-    def task(self) -> Tcb:
-        """The task's row at the turn's begin."""
-        return self._row
-
-    @property
-    def number(self) -> int:
-        """1 for the task's first turn; an aborted turn is run again under its number."""
-        return self._row.budget.turns + 1
-
-    @property
-    def attempt(self) -> int:
-        """1 when the turn is run for the first time."""
-        return self._row.attempt
-
-    @property
-    def goal(self) -> str:
-        """What the task is to do."""
-        return self._row.goal
-
-    @property
-    def input(self) -> Any:
-        """The task's input, of the program's type; None when it has none."""
-        value = self._cell.input
-        return None if value is None else self._program.input.decode(value.data, "input")
-
-    @property
-    def state(self) -> Any:
-        """The program's state as last set, of the program's type; None before it was ever set."""
-        value = self._staged.value or self._cell.state
-        return None if value is None else self._program.state.decode(value.data, "state")
-
-    @property
-    def context(self) -> ContextView:
-        """The task's context."""
-        if self._context is None:
-            self._context = ContextView(self._cell)
-        return self._context
-
-    @property
-    def messages(self) -> Messages:
-        """The task's history."""
-        return self.context.history
-
-    @property
-    def results(self) -> Mapping[str, LoopResult]:
-        """The results of the tasks that the last turn joined, by id."""
-        rows = [self._core.state.table.get(child) for child in self._row.joined]
-        found = {row.id: result_of(row) for row in rows if row is not None}
-        return {task_id: unshared(result) for task_id, result in found.items() if result is not None}
-
-    @property
-    def inbox(self) -> Sequence[Message]:
-        """Messages sent to the task and not consumed yet; reading them consumes them with the commit."""
-        return [unshared(entry.message) for entry in self._take("message") if entry.message]
-
-    @property
-    def signals(self) -> Sequence[RuntimeSignal]:
-        """Signals delivered to the task; reading them consumes them with the commit."""
-        return [unshared(entry.signal) for entry in self._take("signal") if entry.signal]
-
-    def _take(self, kind: str) -> list[Any]:
-        taken = {number: entry for number, entry in self._inbox.items() if getattr(entry, kind) is not None}
-        self._staged.read.update(taken)
-        return list(taken.values())
-
-    @property
-    def approvals(self) -> Mapping[str, Approval]:
-        """The task's questions by key, with their answers."""
-        return {item.key: unshared(item) for item in self._cell.approvals.values()}
 
     # staging
 
@@ -372,8 +291,7 @@ class Turn:
             InvalidValueError: it is no message, or cannot be kept exactly.
             UsageError: it is not the assistant's, or its calls lack ids of their own.
         """
-        reply = kept(reply, Message, "reply")
-        encoded_message(reply, "reply")
+        reply = checked_message(reply, "reply")
         if reply.role is not Role.ASSISTANT:
             message = f"a reply of the {reply.role.value} cannot request tool calls"
             raise UsageError(message, hint="pass Message.assistant(text, tool_calls)")

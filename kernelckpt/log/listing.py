@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -57,6 +58,7 @@ class Listing:
         self._run_id = run_id
         self._steps = steps
         self._windows: dict[int, dict[int, Link]] = {}
+        self._numbers: dict[int, list[int]] = {}
 
     async def get(self, sequence: int) -> Link | None:
         """The entry of that number, or None."""
@@ -66,9 +68,11 @@ class Listing:
     async def before(self, sequence: int) -> Link | None:
         """The newest entry numbered below `sequence`, or None."""
         for index in range((sequence - 1) // _WINDOW, -1, -1):
-            below = [number for number in await self._window(index) if number < sequence]
+            window = await self._window(index)
+            numbers = self._numbers[index]
+            below = bisect_left(numbers, sequence)
             if below:
-                return self._windows[index][max(below)]
+                return window[numbers[below - 1]]
         return None
 
     async def newest(self) -> Link | None:
@@ -97,4 +101,5 @@ class Listing:
                 if info.sequence <= after + _WINDOW
             }
             self._windows[index] = window
+            self._numbers[index] = sorted(window)
         return window

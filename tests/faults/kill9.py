@@ -38,6 +38,7 @@ class Life:
         self.process = process
         self.started = asyncio.Event()
         self.in_doubt: set[str] | None = None
+        self._bases = 0
         self._decided: set[tuple[str, str]] = set()
 
     async def listen(self) -> None:
@@ -96,7 +97,9 @@ class Life:
         task_id, key, status = answered
         self._record.answered[task_id, key] = status
 
-    def _saved(self, saved: int) -> None:
+    def _saved(self, saved: int, bases: int) -> None:
+        self._record.totals["bases"] += bases - self._bases
+        self._bases = bases
         self._record.saved = max(saved, self._record.saved)
 
     def _listens(self, listens: str, turns: int) -> None:
@@ -186,7 +189,7 @@ class Trial:
         await hearing
         wanted = -signal.SIGKILL if kill else -signal.SIGTERM
         if await process.wait() != wanted:
-            self.faults.append(f"it ended by itself ({process.returncode}): {(await complaints).decode()}")
+            self.faults.append(f"it ended by itself ({process.returncode}): {(await complaints).decode()[-1500:]}")
         await complaints
         await self._judge(life)
 
@@ -196,7 +199,7 @@ class Trial:
             await asyncio.sleep(self._random.uniform(0.1, 1.0))
         else:
             await self._start(life)
-            await asyncio.sleep(self._random.uniform(0.0, 0.6))
+            await asyncio.sleep(self._random.uniform(0.0, 0.8))
         with suppress(ProcessLookupError):
             life.process.kill()
 
@@ -239,7 +242,7 @@ class Trial:
         print(
             f"{number}/{kills} kills, {time.monotonic() - began:.0f} s: {told['started']} starts, "
             f"{told['durable']} turns, {told['sent']} messages, {told['answered']} answers, "
-            f"{told['joined']} joins, {told['saved']} checkpoints, {told['in doubt']} effects in doubt, "
+            f"{told['joined']} joins, {told['bases']} bases, {told['in doubt']} effects in doubt, "
             f"{len(self.faults)} faults",
             flush=True,
         )
@@ -258,7 +261,7 @@ def main() -> int:
     trial = Trial(folder, options.agents, options.seed)
     asyncio.run(trial.run(options.kills))
     for fault in trial.faults[:10]:
-        print(f"FAULT: {fault[:2000]}")
+        print(f"FAULT: {fault}")
     print(f"{len(trial.faults)} faults after {options.kills} kills, seed {options.seed}")
     if trial.faults or options.dir:
         print(f"the state is in {folder}")

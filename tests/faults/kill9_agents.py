@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -109,6 +110,14 @@ def filing_tools(socket: str) -> tuple[Callable[[str, int], Awaitable[str]], Any
     return file_report, file_tool
 
 
+async def standard_input() -> asyncio.StreamReader:
+    """What the parent writes; reading it can be cancelled."""
+    reader = asyncio.StreamReader(limit=1 << 20)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
+    return reader
+
+
 class Witness(Hook):
     """Tells the parent of each turn once the saver says that it is durable."""
 
@@ -144,12 +153,14 @@ class Desk:
     def __init__(self, kernel: Scheduler, saver: CheckpointHook) -> None:
         self._kernel = kernel
         self._saver = saver
+        self._told: set[tuple[Any, ...]] = set()
 
     async def serve(self) -> None:
         """Obey until the parent is gone."""
         async with anyio.create_task_group() as group:
             group.start_soon(self._watch)
-            async for line in anyio.wrap_file(sys.stdin):
+            orders = await standard_input()
+            while line := await orders.readline():
                 group.start_soon(self._obey, json.loads(line))
             group.cancel_scope.cancel()
 
@@ -182,29 +193,32 @@ class Desk:
 
     async def _checkpoint(self) -> None:
         info = await self._saver.checkpoint()
-        tell(saved=info.sequence)
+        tell(saved=info.sequence, bases=self._saver.stats.bases)
         self._tell_waits()
 
     async def _watch(self) -> None:
-        """Tell what the agents wait for, in time; `_checkpoint` tells it all again."""
+        """Tell what the agents wait for, in time; `_tell_waits` finds what nobody was told of."""
         self._tell_waits()
         async for event in self._kernel.events():
             if event.kind == "waiting" and event.data["note"] == "message":
-                tell(listens=event.task_id, turns=event.turn)
+                self._tell_once(listens=event.task_id, turns=event.turn)
             elif event.kind == "waiting" and event.data["wait"] == "approval":
-                self._tell_approvals()
+                self._tell_once(asks=event.task_id, key=f"go-{event.turn}", effect="", turns=event.turn)
 
     def _tell_waits(self) -> None:
-        self._tell_approvals()
         for row in self._kernel.tasks.live():
             if row.wait is not None and row.wait.note == "message":
-                tell(listens=row.id, turns=row.budget.turns)
-
-    def _tell_approvals(self) -> None:
+                self._tell_once(listens=row.id, turns=row.budget.turns)
         for item in self._kernel.approvals():
             row = self._kernel.tasks.get(item.task_id)
             effect = item.payload["effect"] if item.payload else ""
-            tell(asks=item.task_id, key=item.key, effect=effect, turns=row.budget.turns)
+            self._tell_once(asks=row.id, key=item.key, effect=effect, turns=row.budget.turns)
+
+    def _tell_once(self, **facts: Any) -> None:
+        fact = tuple(facts.values())
+        if fact not in self._told:
+            self._told.add(fact)
+            tell(**facts)
 
 
 async def main(url: str, socket: str) -> None:
@@ -218,7 +232,7 @@ async def main(url: str, socket: str) -> None:
         hooks=[saver, Witness(saver)],
         tools=[file_tool],
         deps=file_report,
-        keep_done=600,
+        keep_done=200,
         budget=SchedulerBudget(max_turns=1000),
     )
     async with kernel:

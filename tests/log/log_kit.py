@@ -106,6 +106,8 @@ class Client:
         self.commit = 0
         self.turn = log.loaded.turn
         self.at = {}
+        self.states = {0: self.state()}
+        self.keeps_states = False
 
     def stage(self, *changes):
         for change in changes:
@@ -120,6 +122,8 @@ class Client:
                 stream[change.start :] = change.items
         self.commit += 1
         self.turn += 1
+        if self.keeps_states:
+            self.states[self.commit] = self.state()
         self.log.stage(changes, self.commit, self.turn)
 
     def put(self, name, value):
@@ -135,12 +139,12 @@ class Client:
     async def flush(self, trigger="turn"):
         state = self.state()
         info = await self.log.flush(trigger)
-        self.at[info.sequence] = state
+        self.at[info.sequence] = self.states[info.commit] if self.keeps_states else state
         return info
 
     async def base(self, *, between=None):
         info = await self.log.write_base(self.scan(between))
-        self.at[info.sequence] = self.state()
+        self.at[info.sequence] = self.states[info.commit] if self.keeps_states else self.state()
         return info
 
     def scan(self, between=None):

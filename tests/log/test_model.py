@@ -45,12 +45,13 @@ class Driver:
         self.client = None
 
     async def open(self):
-        options = LogOptions(max_consecutive_failures=99, sparse_below=0.9)
+        options = LogOptions(max_consecutive_failures=99, sparse_below=0.9, slice_seconds=0.0)
         log = await RunLog.open(
             self.storage, RUN, holder="test", clock=self.clock, takeover=True, options=options
         )
         self.client = Client(log)
         self.client.at = self.at
+        self.client.keeps_states = True
 
     async def step(self, kind, first, second):
         client = self.client
@@ -92,6 +93,7 @@ class Driver:
         async def flushing():
             for _ in range(20):
                 await self.client.flush()
+                await anyio.sleep(0)
 
         async with anyio.create_task_group() as group:
             group.start_soon(flushing)

@@ -1,0 +1,80 @@
+"""Pruning a run from outside its kernel, or finding out what pruning it would remove."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any, cast
+
+from kernelckpt.abc import EntryInfo, StorageBackend
+from kernelckpt.codec.version import UPGRADES
+from kernelckpt.kernel.clock import SystemClock
+from kernelckpt.log import LogOptions, LogStats, PruneReport, Retention, RunLog, read_run
+from kernelckpt.log.pruner import Pruner
+from kernelckpt.log.segment_map import SegmentMap
+from kernelckpt.log.state_reader import StateReader
+from kernelckpt.log.time_slice import TimeSlice
+
+
+async def prune(
+    storage: StorageBackend, run_id: str, retention: Retention, *, owner_wait: float = 0.0
+) -> PruneReport:
+    """Own a run for as long as it takes to remove what retention does not keep.
+
+    Args:
+        storage: where the run is kept.
+        run_id: the run; a kernel that owns it prunes by itself.
+        retention: what to keep.
+        owner_wait: for how many seconds to ask again while its owner is alive.
+
+    Raises:
+        NotFoundError: no such run, or a pin names no checkpoint that can be restored.
+        RunOwnedError: its owner is alive.
+        CorruptionError: it is damaged; nothing was removed.
+        StorageError: the storage cannot be used.
+    """
+    await storage.list_entries(run_id, limit=1)  # owning a run that does not exist would create it
+    holder = f"a pruning, process {os.getpid()} on {socket.gethostname()}"
+    log = await RunLog.open(storage, run_id, holder=holder, clock=SystemClock(), owner_wait=owner_wait)
+    try:
+        return await log.prune(retention)
+    finally:
+        await log.aclose()
+
+
+async def rehearse_prune(storage: StorageBackend, run_id: str, retention: Retention) -> PruneReport:
+    """What `prune` would remove now; nothing is changed, and the run's owner may be alive.
+
+    Raises:
+        NotFoundError: no such run, or a pin names no checkpoint that can be restored.
+        CorruptionError: it is damaged; nothing would be removed.
+        StorageError: the storage cannot be used.
+    """
+    await read_run(storage, run_id)
+    segments = SegmentMap(storage, run_id, UPGRADES)
+    await segments.refresh(TimeSlice(LogOptions().slice_seconds, LogStats()))
+    pruner = Pruner(
+        cast("StorageBackend", _Undeleted(storage)),
+        run_id,
+        0,
+        segments=segments,
+        read_facts=StateReader(storage, run_id, UPGRADES).facts_of,
+        steps=UPGRADES,
+    )
+    return await pruner.prune(retention, ())
+
+
+class _Undeleted:
+    """A storage on which deleting does nothing."""
+
+    def __init__(self, storage: StorageBackend) -> None:
+        self._storage = storage
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    async def delete(
+        self, run_id: str, epoch: int, *, entries: Sequence[EntryInfo] = (), blobs: Sequence[str] = ()
+    ) -> None:
+        """Keep all of it."""

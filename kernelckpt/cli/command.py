@@ -1,0 +1,60 @@
+"""How every command runs: one event loop, one storage, errors as messages, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
+
+import anyio
+import typer
+
+from kernelckpt.abc import StorageBackend
+from kernelckpt.cli.display import shown_lines
+from kernelckpt.cli.exit_code import ExitCode, exit_code_of
+from kernelckpt.errors import KernelCkptError
+from kernelckpt.storage import open_storage
+
+Work = Callable[[StorageBackend], Awaitable[ExitCode | None]]
+"""What a command does with its storage; None is OK."""
+
+
+def run_with_storage(url: str, work: Work) -> NoReturn:
+    """Open a storage, do the work, close it, and leave with the exit code."""
+
+    async def run() -> ExitCode | None:
+        async with open_storage(url) as storage:
+            return await work(storage)
+
+    raise typer.Exit(_run(run) or ExitCode.OK)
+
+
+def print_json(data: Any) -> None:
+    """Print data as JSON that also an output without Unicode can carry."""
+    is_unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+    typer.echo(json.dumps(data, indent=2, ensure_ascii=not is_unicode))
+
+
+def _run(run: Callable[[], Awaitable[ExitCode | None]]) -> ExitCode | None:
+    try:
+        code = anyio.run(run)
+        sys.stdout.flush()
+    except KernelCkptError as error:
+        _print_error(error)
+        return exit_code_of(error)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # What is still buffered must not fail once more when the interpreter flushes it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OUTPUT_CLOSED
+    return code
+
+
+def _print_error(error: KernelCkptError) -> None:
+    typer.echo(f"{typer.style('error:', bold=True)} {shown_lines(error.message)}", err=True)
+    if error.hint:
+        typer.echo(f"{typer.style('hint:', bold=True)} {shown_lines(error.hint)}", err=True)

@@ -1,0 +1,59 @@
+"""The exit codes of all commands, and which error gives which."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from kernelckpt.errors import (
+    CheckpointFailedError,
+    FormatError,
+    KernelCkptError,
+    NotFoundError,
+    OwnershipError,
+    StorageError,
+    StorageUrlError,
+    UsageError,
+)
+
+
+class ExitCode(IntEnum):
+    """What a command says to whoever started it."""
+
+    OK = 0
+    FINDINGS = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    OWNED = 4
+    CORRUPT = 5
+    UNAVAILABLE = 6
+    INTERRUPTED = 130
+    OUTPUT_CLOSED = 141
+
+
+_CODES: tuple[tuple[type[KernelCkptError], ExitCode], ...] = (
+    (UsageError, ExitCode.USAGE),
+    (StorageUrlError, ExitCode.USAGE),
+    (NotFoundError, ExitCode.NOT_FOUND),
+    (OwnershipError, ExitCode.OWNED),
+    (FormatError, ExitCode.CORRUPT),
+    (StorageError, ExitCode.UNAVAILABLE),
+    (CheckpointFailedError, ExitCode.UNAVAILABLE),
+)
+
+EXPLAINED = """\
+Exit codes:
+  0    all is well
+  1    verification or the demo found something
+  2    wrong usage: an option, an argument, a URL
+  3    no such run, checkpoint or task
+  4    the run's owner is alive, or took it over
+  5    damaged, or written by a newer version
+  6    the storage cannot be used
+  130  interrupted
+  141  nobody reads the output any more"""
+
+
+def exit_code_of(error: KernelCkptError) -> ExitCode:
+    """The exit code that an error gives; errors of programs count as findings."""
+    found = (code for kind, code in _CODES if isinstance(error, kind))
+    return next(found, ExitCode.FINDINGS)

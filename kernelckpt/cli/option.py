@@ -1,0 +1,29 @@
+"""The options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import typer
+
+StorageOption: TypeAlias = Annotated[
+    str,
+    typer.Option("--storage", "-s", envvar="KERNELCKPT_STORAGE", metavar="URL", help="Where the runs are."),
+]
+DEFAULT_STORAGE = "file:./state"
+
+JsonOption: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print JSON for machines; its keys are stable.")
+]
+LimitOption: TypeAlias = Annotated[
+    int, typer.Option("--limit", "-n", min=0, metavar="N", help="Show at most so many; 0 for all.")
+]
+DEFAULT_LIMIT = 100
+
+RunArgument: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
+CheckpointArgument: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN[@SEQ]", help="The run's id, and the number of a checkpoint (default: the newest)."
+    ),
+]

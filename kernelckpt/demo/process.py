@@ -1,0 +1,44 @@
+"""The processes that the demonstration starts: they end when it ends, however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import kernelckpt
+from kernelckpt.demo.message import MOST_BYTES
+
+_HOME = Path(kernelckpt.__file__).parent.parent
+"""From here `-m` finds this package, and nothing of the user's folder."""
+
+
+@asynccontextmanager
+async def started(module: str, errors: Path) -> AsyncIterator[Process]:
+    """Run a module of this package in a process of its own session; on leaving it is killed.
+
+    Args:
+        module: the module's name.
+        errors: a file that what it says on standard error is added to.
+    """
+    with errors.open("ab") as stderr:  # noqa: ASYNC230 - opened once a life
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            module,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=stderr,
+            cwd=_HOME,
+            limit=MOST_BYTES,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
