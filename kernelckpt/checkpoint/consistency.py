@@ -61,7 +61,7 @@ def _in_totals(text: str) -> Finding:
 
 
 def _lineage(run: DecodedRun, row: Tcb, children: int) -> Iterator[str]:
-    if row.parent is not None and row.parent not in run.rows:
+    if row.parent is not None and row.parent not in run.known:
         yield f"its parent {row.parent!r} has no row"
     if (row.proc is None) != (row.parent is None):
         yield "it is a root with a child's identity" if row.proc else "it is a child without its identity"
@@ -103,7 +103,7 @@ def _waker_faults(run: DecodedRun, row: Tcb, wait: WaitReason) -> Iterator[str]:
     """Signals, resumes and timers come from outside the state; everything else must lie in it."""
     if wait.kind is WaitKind.SUB_AGENT_JOIN:
         for child in wait.children:
-            if child not in run.rows:
+            if child not in run.known:
                 yield f"it waits for task {child!r}, which has no row"
         if not wait.children:
             yield "it waits for tasks, but names none"

@@ -31,6 +31,7 @@ class DecodedRun:
 
     Attributes:
         rows: the row of each task, in order.
+        known: every task that has a row, also one that could not be decoded.
         totals: the totals; None when they are missing.
         messages: how many messages the streams hold.
         findings: what could not be decoded, or is kept under a key where it does not belong.
@@ -39,6 +40,7 @@ class DecodedRun:
     def __init__(self, state: RestoredState) -> None:
         """Decode everything."""
         self.rows: dict[str, Tcb] = {}
+        self.known = {key[1] for key in state.records if key[0] == "task"}
         self.totals: KernelTotals | None = None
         self.messages = 0
         self.findings: list[Finding] = []
@@ -86,7 +88,7 @@ class DecodedRun:
             kind, task, number = key
             if kind in WHOLE_KERNEL:
                 fault = f"belongs to task {task!r}, but to the kernel by its kind" if task else ""
-            elif task not in self.rows:
+            elif task not in self.known:
                 fault = f"belongs to task {task!r}, which has no row"
             else:
                 fault = self._generation_fault(key) if kind in STREAMS else ""

@@ -53,7 +53,8 @@ async def rehearse_prune(storage: StorageBackend, run_id: str, retention: Retent
     """
     await read_run(storage, run_id)
     segments = SegmentMap(storage, run_id, UPGRADES)
-    await segments.refresh(TimeSlice(LogOptions().slice_seconds, LogStats()))
+    time_slice = TimeSlice(LogOptions().slice_seconds, LogStats())
+    await segments.refresh(time_slice)
     pruner = Pruner(
         cast("StorageBackend", _Undeleted(storage)),
         run_id,
@@ -61,6 +62,7 @@ async def rehearse_prune(storage: StorageBackend, run_id: str, retention: Retent
         segments=segments,
         read_facts=StateReader(storage, run_id, UPGRADES).facts_of,
         steps=UPGRADES,
+        time_slice=time_slice,
     )
     return await pruner.prune(retention, ())
 

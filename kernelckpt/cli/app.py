@@ -35,6 +35,20 @@ for _command in (runs, log, show, verify, prune):
     app.command()(_command)
 
 
+# What follows `demo` is read by the demo's own command: nobody else waits for its imports.
+_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+
+
+@app.command("demo", context_settings=_PASSED_ON)
+def _demo(context: typer.Context) -> None:
+    """Kill real work at bad moments, and compare."""
+    from kernelckpt.cli.demo import demo  # noqa: PLC0415
+
+    own = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    own.command()(demo)
+    own(context.args, prog_name=context.command_path)
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         from kernelckpt import __version__  # noqa: PLC0415 - the package is whole only by now

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import typer
+from msgspec.structs import replace
 
 from kernelckpt.cli.display import cost_text, shown, shown_lines, time_text
 from kernelckpt.cli.table import first
@@ -16,7 +17,16 @@ from kernelckpt.model.message import Message
 from kernelckpt.model.row_snapshot import TcbSnapshot
 from kernelckpt.model.snapshot import KernelSnapshot
 
-_PARTS = ("contexts", "states", "inputs", "inbox", "approvals", "effects")
+_PARTS = {
+    "contexts": "context",
+    "states": "state",
+    "inputs": "input",
+    "inbox": "inbox",
+    "approvals": "approvals",
+    "effects": "effects",
+}
+"""The parts of a snapshot that are kept by task, and what they are called in the form of one task."""
+
 _LONGEST_WAIT = 60
 
 
@@ -50,9 +60,9 @@ def find_row(snapshot: KernelSnapshot, task_id: str) -> TcbSnapshot:
 
 
 def task_form(snapshot: KernelSnapshot, row: TcbSnapshot) -> dict[str, Any]:
-    """All that a snapshot holds of a task, as JSON data: its row as "task", the rest as in the snapshot."""
+    """All that a snapshot holds of a task, as JSON data in the snapshot's form; `task` is its row."""
     form = _of_task(snapshot, row).to_dict()
-    parts = {name: form[name][row.id] for name in _PARTS if name in form}
+    parts = {own: form[name][row.id] for name, own in _PARTS.items() if name in form}
     return {"task": form["tasks"][0], **parts}
 
 
@@ -75,7 +85,8 @@ def _of_task(snapshot: KernelSnapshot, row: TcbSnapshot) -> KernelSnapshot:
     """The snapshot without the other tasks."""
     parts = {name: getattr(snapshot, name) for name in _PARTS}
     own = {name: {row.id: part[row.id]} for name, part in parts.items() if row.id in part}
-    return KernelSnapshot(snapshot.turn, snapshot.total_tokens, (row,), ContextSnapshot(), **own)
+    empty = KernelSnapshot(snapshot.turn, snapshot.total_tokens, (row,), ContextSnapshot())
+    return replace(empty, **own)
 
 
 def _row_facts(row: TcbSnapshot, children: Sequence[str]) -> Iterator[tuple[str, str]]:

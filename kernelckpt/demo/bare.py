@@ -85,8 +85,8 @@ class BareTurn:
         self._runner.start(Agent(program, task_id, input))
         return task_id
 
-    async def call(self, name: str, **arguments: Any) -> Any:
-        return await self._runner.tools[name].run((), arguments)
+    async def call(self, tool: str, /, **arguments: Any) -> Any:
+        return await self._runner.tools[tool].run((), arguments)
 
     def join(self, *names: str) -> Coroutine[Any, Any, None]:
         self.task.joined = names

@@ -13,7 +13,7 @@ import msgspec
 
 from kernelckpt.demo.bare import run_bare
 from kernelckpt.demo.kernel_side import run_kernel
-from kernelckpt.demo.message import Config
+from kernelckpt.demo.message import Config, Failed
 from kernelckpt.demo.pipe import read_lines
 from kernelckpt.demo.site import tell_parent
 from kernelckpt.demo.tree import find_tree
@@ -27,7 +27,17 @@ async def main() -> None:
     if config.most_agents is not None:
         tree = tree.thinned(config.most_agents)
     run = run_kernel if config.side == "kernel" else run_bare
-    tell_parent(await run(config, tree, lines))
+    try:
+        tell_parent(await run(config, tree, lines))
+    except Exception as error:
+        tell_parent(Failed(_described(error)))
+        raise
+
+
+def _described(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
 
 
 if __name__ == "__main__":

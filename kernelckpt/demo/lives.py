@@ -8,6 +8,7 @@ from asyncio.subprocess import Process
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct, field
@@ -22,6 +23,7 @@ from kernelckpt.demo.message import (
     Begun,
     Config,
     Doubt,
+    Failed,
     Finished,
     Inquiry,
     Moment,
@@ -35,8 +37,8 @@ from kernelckpt.demo.process import started
 from kernelckpt.demo.report import REPORT_NAME
 from kernelckpt.errors import KernelCkptError
 
-_SILENCE_SECONDS = 60.0
-"""A child that says nothing for so long is taken to hang."""
+_PATIENCE_SECONDS = 60.0
+"""A child that says nothing, or commits no turn, for so long is taken to hang."""
 
 _decoder: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
 
@@ -89,8 +91,8 @@ class Run(Struct):
         return sum(of(life) for life in self.lives)
 
 
-class Watcher:
-    """Is told what happens; this one does nothing."""
+class Watcher(Protocol):
+    """Who is told what happens."""
 
     def progress(self, turn: int, ended: int) -> None:
         """So many turns are committed, so many agents have ended."""
@@ -109,13 +111,14 @@ class Lives:
         self._watcher = watcher
         self._run = Run()
         self._known: Counter[tuple[str, int]] = Counter()
+        self._moved = 0.0
         self._errors = Path(config.folder, "stderr.txt")
 
     async def run(self) -> Run:
         """All lives.
 
         Raises:
-            KernelCkptError: a child ended or hung by itself.
+            KernelCkptError: a child ended, failed or hung by itself.
         """
         begun = time.perf_counter()
         while await self._live():
@@ -130,6 +133,7 @@ class Lives:
     async def _live(self) -> bool:
         """One life; whether another one must follow."""
         life = Life()
+        self._moved = time.monotonic()
         self._run.lives.append(life)
         aim = self._kills[0] if self._kills else None
         async with started("kernelckpt.demo.child", self._errors) as process:
@@ -145,15 +149,12 @@ class Lives:
     async def _read(self, process: Process) -> Report:
         assert process.stdout is not None
         try:
-            line = await asyncio.wait_for(process.stdout.readline(), _SILENCE_SECONDS)
-        except TimeoutError:
-            line = b""
+            line = await asyncio.wait_for(process.stdout.readline(), _PATIENCE_SECONDS)
+        except TimeoutError as error:
+            raise _broken("says nothing any more") from error
         if not line.endswith(b"\n"):
             said = self._errors.read_text(errors="replace").strip().rpartition("\n")[2]
-            raise KernelCkptError(
-                f"a process of the demonstration ended or hung by itself: {said or 'it said nothing'}",
-                hint="run it again with --keep FOLDER and look at stderr.txt in there",
-            )
+            raise _broken(f"ended by itself: {said or 'it said nothing'}")
         return _decoder.decode(line)
 
     async def _take(self, report: Report, life: Life, process: Process) -> bool:
@@ -164,8 +165,7 @@ class Lives:
                 life.repeated += (report.task, report.turn) in self._known
                 self._known[report.task, report.turn] += 1
             case Progress():
-                life.turn, life.usage = report.turn, report.usage
-                self._watcher.progress(report.turn, report.ended)
+                self._note(report, life)
             case Restored():
                 life.restored = report
             case Doubt():
@@ -180,7 +180,18 @@ class Lives:
                 life.turn, life.usage = report.turn, report.usage
                 self._run.finished = report
                 return False
+            case Failed():
+                raise _broken(f"failed: {report.error}")
         return True
+
+    def _note(self, report: Progress, life: Life) -> None:
+        now = time.monotonic()
+        if report.turn != life.turn:
+            self._moved = now
+        elif now - self._moved > _PATIENCE_SECONDS:
+            raise _broken(f"hangs at turn {report.turn}")
+        life.turn, life.usage = report.turn, report.usage
+        self._watcher.progress(report.turn, report.ended)
 
     async def _decide(self, doubt: Doubt, life: Life, process: Process) -> None:
         """Do what a human would: look whether the filing arrived, and have it done again if it did not."""
@@ -199,6 +210,11 @@ class Lives:
             return False
         _write(process, Answer(asked.task, asked.key, approve=True))
         return True
+
+
+def _broken(what: str) -> KernelCkptError:
+    hint = "run it again with --keep FOLDER and look at stderr.txt in there"
+    return KernelCkptError(f"a process of the demonstration {what}", hint=hint)
 
 
 def _write(process: Process, message: Config | Answer) -> None:

@@ -141,7 +141,13 @@ class Finished(Struct, frozen=True, tag="finished"):
     problem: str = ""
 
 
-Report: TypeAlias = Begun | Restored | Progress | Aimed | Doubt | Asked | Finished
+class Failed(Struct, frozen=True, tag="failed"):
+    """This process cannot go on."""
+
+    error: str
+
+
+Report: TypeAlias = Begun | Restored | Progress | Aimed | Doubt | Asked | Finished | Failed
 """Child to parent."""
 
 

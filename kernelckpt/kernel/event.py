@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, Self
+from weakref import WeakSet
 
 import anyio
 from msgspec import Struct, field
@@ -35,7 +35,7 @@ class EventBus:
     """Hands events to listeners; a slow listener loses the oldest and is told so."""
 
     def __init__(self) -> None:
-        self._listeners: list[_Listener] = []
+        self._listeners: WeakSet[Listener] = WeakSet()  # one that nobody iterates any more is forgotten
         self._closed = False
 
     def emit(self, kind: str, task_id: str = "", turn: int = 0, *, commit: int = 0, **data: Any) -> None:
@@ -46,52 +46,58 @@ class EventBus:
         for listener in self._listeners:
             listener.push(event)
 
-    async def listen(self, task_id: str | None) -> AsyncGenerator[KernelEvent, None]:
-        """Events from now on, of one task or of all; ends when the kernel stops."""
-        listener = _Listener(task_id)
-        self._listeners.append(listener)
-        try:
-            while True:
-                while (event := listener.pop()) is not None:
-                    yield event
-                if self._closed:
-                    return
-                await listener.wait()
-        finally:
-            self._listeners.remove(listener)
+    def listen(self, task_id: str | None) -> Listener:
+        """Events from now on, of one task or of all; they end when the kernel stops."""
+        listener = Listener(task_id)
+        self._listeners.add(listener)
+        if self._closed:
+            listener.close()
+        return listener
 
     def close(self) -> None:
         """Let every listener end after what is left."""
         self._closed = True
         for listener in self._listeners:
-            listener.wake()
+            listener.close()
 
 
-class _Listener:
+class Listener:
+    """An async iterator over the events since it was made."""
+
     def __init__(self, task_id: str | None) -> None:
         self._task_id = task_id
         self._events: deque[KernelEvent] = deque()
         self._lost = 0
+        self._closed = False
         self._news = anyio.Event()
 
     def push(self, event: KernelEvent) -> None:
+        """Take an event, if it is of the task listened to."""
         if self._task_id is not None and event.task_id != self._task_id:
             return
         if len(self._events) >= _BACKLOG:
             self._events.popleft()
             self._lost += 1
         self._events.append(event)
-        self.wake()
-
-    def pop(self) -> KernelEvent | None:
-        if self._lost:
-            lost, self._lost = self._lost, 0
-            return KernelEvent("lagged", data={"lost": lost})
-        return self._events.popleft() if self._events else None
-
-    def wake(self) -> None:
         self._news.set()
 
-    async def wait(self) -> None:
-        await self._news.wait()
-        self._news = anyio.Event()
+    def close(self) -> None:
+        """End after what is left."""
+        self._closed = True
+        self._news.set()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> KernelEvent:
+        while True:
+            if self._lost:
+                lost, self._lost = self._lost, 0
+                return KernelEvent("lagged", data={"lost": lost})
+            if self._events:
+                return self._events.popleft()
+            if self._closed:
+                raise StopAsyncIteration
+            if self._news.is_set():
+                self._news = anyio.Event()
+            await self._news.wait()

@@ -34,9 +34,9 @@ GRACE = 10.0
 class End:
     """What those who join a task wait for."""
 
-    def __init__(self) -> None:
+    def __init__(self, result: LoopResult | None = None) -> None:
         self.event = anyio.Event()
-        self.result: LoopResult | None = None
+        self.result = result
 
 
 class Host:

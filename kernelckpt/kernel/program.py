@@ -6,8 +6,12 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import msgspec
+
 from kernelckpt.codec.value import ValueCodec
 from kernelckpt.errors import RestoreError, UnknownProgramError, UsageError
+from kernelckpt.kernel.argument import check_name
+from kernelckpt.kernel.error_text import error_text
 
 if TYPE_CHECKING:
     from kernelckpt.kernel.ending import Next
@@ -41,10 +45,12 @@ class Program:
             upgrade: `upgrade(old, version)` gives this version's state from an older one's plain data.
 
         Raises:
-            UsageError: `fn` is not an async function.
+            UsageError: `fn` is not an async function, or the version no version.
         """
         if not inspect.iscoroutinefunction(fn) and not inspect.iscoroutinefunction(type(fn).__call__):
             raise UsageError(f"{fn!r} is not an async function", hint="write `async def program(turn): ...`")
+        if type(version) is not int or not 0 < version < 2**32:
+            raise UsageError(f"the version {version!r}", hint="a whole number, 1 or more")
         self.fn = fn
         self.state = ValueCodec(state)
         self.input = ValueCodec(input)
@@ -56,7 +62,8 @@ class Program:
         """The state's bytes in this program's version.
 
         Raises:
-            RestoreError: they are newer, or there is no `upgrade`.
+            RestoreError: they are newer, or there is no `upgrade`, or it raised.
+            InvalidValueError: it gave something that is not a state.
         """
         if version == self.version:
             self.state.decode(data, path)
@@ -65,18 +72,35 @@ class Program:
             message = f"{path}: written by version {version} of the program, this is version {self.version}"
             hint = "give Program an `upgrade`" if version < self.version else "run the newer program"
             raise RestoreError(message, missing=[f"upgrade from version {version}"], hint=hint)
-        return self.state.encode(self.upgrade(ValueCodec().decode(data, path), version), path)
+        old = ValueCodec().decode(data, path)
+        try:
+            new = self.upgrade(old, version)
+        except Exception as error:
+            message = f"{path}: its upgrade from version {version} raised {error_text(error)}"
+            raise RestoreError(
+                message, missing=[f"upgrade from version {version}"], hint="mend it"
+            ) from error
+        return self.state.encode(new, path)
 
     def output_of(self, plain: Any) -> Any:
         """An output as kept (plain data), as the program's type."""
-        return self.output.decode(ValueCodec().encode(plain, "output"), "output")
+        return self.output.decode(msgspec.msgpack.encode(plain), "output")
 
 
 class Programs:
     """The programs of a scheduler, by name."""
 
     def __init__(self, programs: Mapping[str, Program | ProgramFunction]) -> None:
-        """Bare functions become programs of plain data."""
+        """Bare functions become programs of plain data.
+
+        Raises:
+            UsageError: they are no mapping, or a name is no name.
+        """
+        if not isinstance(programs, Mapping):
+            hint = "pass {name: async function or Program}"
+            raise UsageError(f"programs: a {type(programs).__name__}", hint=hint)
+        for name in programs:
+            check_name(name, "program name")
         self._programs = {
             name: program if isinstance(program, Program) else Program(program)
             for name, program in programs.items()
@@ -88,7 +112,7 @@ class Programs:
     def __getitem__(self, name: str) -> Program:
         try:
             return self._programs[name]
-        except KeyError:
+        except (KeyError, TypeError):
             known = ", ".join(sorted(self._programs)) or "none"
             message = f"no program {name!r} in this scheduler"
             raise UnknownProgramError(message, hint=f"known programs: {known}") from None

@@ -78,11 +78,13 @@ def _missing(core: Core, shadow: KernelState) -> list[str]:
 
 
 def _state_faults(core: Core, shadow: KernelState, row: Tcb) -> Iterator[str]:
-    value = shadow.cell(row.id).state
-    if value is None:
-        return
+    program = core.programs[row.program]
+    state, given = shadow.cell(row.id).state, shadow.cell(row.id).input
     try:
-        core.programs[row.program].upgraded(value.data, value.version, f"state[{row.id!r}]")
+        if state is not None:
+            program.upgraded(state.data, state.version, f"state[{row.id!r}]")
+        if given is not None:
+            program.input.decode(given.data, f"input[{row.id!r}]")
     except KernelCkptError as error:
         yield str(error)
 
@@ -180,18 +182,11 @@ def _mend(core: Core, row: Tcb, mended: _Mended) -> None:
     if row.wait is not None and row.wait.kind is WaitKind.SIGNAL:
         core.signal_waiters[row.id] = None
     if row.wait is not None and row.wait.kind is WaitKind.SUB_AGENT_JOIN:
-        _shorten_join(core, row, row.wait, mended)
+        if not core.join(row, row.wait.children):
+            mended.woken.append(row.id)
+            core.wake(row)
     elif core.can_run(row):
         core.push(row.id)
-
-
-def _shorten_join(core: Core, row: Tcb, wait: WaitReason, mended: _Mended) -> None:
-    pending = [child for child in wait.children if not core.state.row(child).state.is_terminal()]
-    if not pending:
-        mended.woken.append(row.id)
-        core.wake(row)
-    elif len(pending) < len(wait.children):
-        core.state.put_row(replace(row, wait=WaitReason.sub_agent_join(pending)))
 
 
 def _upgrade(core: Core, row: Tcb, mended: _Mended) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import Any
 
 from msgspec.structs import replace
@@ -12,17 +12,19 @@ from kernelckpt.abc import Clock, RuntimeHook
 from kernelckpt.codec.record import unshared
 from kernelckpt.errors import SchedulerStopped, UsageError
 from kernelckpt.kernel import attention, intake
+from kernelckpt.kernel.argument import check_name, kept, listed
 from kernelckpt.kernel.clock import SystemClock
 from kernelckpt.kernel.core import result_of
-from kernelckpt.kernel.event import KernelEvent
+from kernelckpt.kernel.event import KernelEvent, Listener
 from kernelckpt.kernel.host import End, Host
+from kernelckpt.kernel.partial_hook import whole_hook
 from kernelckpt.kernel.program import Program, ProgramFunction, Programs
 from kernelckpt.kernel.restore import RestoreReport
 from kernelckpt.kernel.snapshot import snapshot_of
 from kernelckpt.kernel.spawn import make_spawn
 from kernelckpt.kernel.table import TaskTable
 from kernelckpt.kernel.tool import Tool, Tools
-from kernelckpt.kernel.view import ContextView
+from kernelckpt.kernel.view import ContextView, TableView
 from kernelckpt.model.approval import Approval, ApprovalStatus
 from kernelckpt.model.budget import SchedulerBudget
 from kernelckpt.model.message import Message
@@ -30,6 +32,7 @@ from kernelckpt.model.process import AgentIsolation, AgentRole
 from kernelckpt.model.result import LoopResult
 from kernelckpt.model.signal import Disposition, RuntimeSignal
 from kernelckpt.model.snapshot import KernelSnapshot
+from kernelckpt.model.tcb import Tcb
 
 
 class Scheduler(Host):
@@ -68,19 +71,17 @@ class Scheduler(Host):
         Raises:
             UsageError: an argument is off.
         """
-        if not isinstance(run_id, str) or not run_id:
-            raise UsageError(f"the run id {run_id!r}", hint="give the run a name")
-        if max_concurrency is not None and max_concurrency < 1:
-            raise UsageError(f"max_concurrency is {max_concurrency}", hint="1 or more, or None")
-        if keep_done is not None and keep_done < 0:
-            raise UsageError(f"keep_done is {keep_done}", hint="0 or more, or None")
+        check_name(run_id, "run_id")
+        for name, value, least in (("max_concurrency", max_concurrency, 1), ("keep_done", keep_done, 0)):
+            if value is not None and (type(value) is not int or value < least):
+                raise UsageError(f"{name} is {value!r}", hint=f"a whole number, {least} or more, or None")
         super().__init__(
             Programs(programs),
             Tools(tools),
             run_id=run_id,
-            hooks=list(hooks),
+            hooks=[whole_hook(hook) for hook in listed(hooks, "hooks")],
             deps=deps,
-            budget=budget,
+            budget=kept(budget, SchedulerBudget, "budget"),
             max_concurrency=max_concurrency,
             keep_done=keep_done,
             clock=clock or SystemClock(),
@@ -190,7 +191,7 @@ class Scheduler(Host):
 
     async def deny(self, task_id: str, *ids: str, reason: str = "") -> None:
         """Say no to questions of a task, by key, or to all of them; durable on return."""
-        self._core.state.row(task_id)
+        self._core.state.row(task_id)  # raises for an unknown task
         keys = ids or tuple(item.key for item in intake.pending_approvals(self._core, task_id))
         await self._answer(task_id, keys, ApprovalStatus.DENIED, None, reason)
 
@@ -249,26 +250,32 @@ class Scheduler(Host):
             SchedulerStopped: the kernel stopped first.
         """
         if task_id is not None:
-            return await self._join_one(task_id)
+            row = self._core.state.row(task_id)
+            result = await self._ended(row, self._end_of(row))
+            await self._durable(self.commit_number)
+            return self._handed_out(row, result)
+        ends: dict[str, tuple[Tcb, End]] = {}
         results: dict[str, LoopResult] = {}
-        while True:
-            roots = [row.id for row in self._core.state.table.children_of(None) if row.id not in results]
-            if not roots:
-                return results
-            for root in roots:
-                results[root] = await self._join_one(root)
-
-    async def _join_one(self, task_id: str) -> LoopResult:
-        row = self._core.state.row(task_id)
-        result = result_of(row)
-        if result is None:
-            end = self._ends.setdefault(task_id, End())
-            if not self._stopped.is_set():
-                await end.event.wait()
-            result = end.result
-        if result is None:
-            raise SchedulerStopped(f"the kernel stopped before {task_id!r} ended") from self._failure
+        while roots := [row for row in self._core.state.table.children_of(None) if row.id not in ends]:
+            ends.update((row.id, (row, self._end_of(row))) for row in roots)
+            for row in roots:
+                results[row.id] = await self._ended(*ends[row.id])
         await self._durable(self.commit_number)
+        return {root: self._handed_out(ends[root][0], result) for root, result in results.items()}
+
+    def _end_of(self, row: Tcb) -> End:
+        """Where a task's result is or will be found, even if the task is forgotten meanwhile."""
+        result = result_of(row)
+        return self._ends.setdefault(row.id, End()) if result is None else End(result)
+
+    async def _ended(self, row: Tcb, end: End) -> LoopResult:
+        if end.result is None and not self._stopped.is_set():
+            await end.event.wait()
+        if end.result is None:
+            raise SchedulerStopped(f"the kernel stopped before {row.id!r} ended") from self._failure
+        return end.result
+
+    def _handed_out(self, row: Tcb, result: LoopResult) -> LoopResult:
         result = unshared(result)
         if result.output is None or row.program not in self._core.programs:
             return result
@@ -288,8 +295,8 @@ class Scheduler(Host):
 
     @property
     def tasks(self) -> TaskTable:
-        """The table."""
-        return self._core.state.table
+        """The table as it is at any moment, to look at."""
+        return TableView(self._core.state.table)
 
     def context(self, task_id: str) -> ContextView:
         """The context of a task as it is now.
@@ -309,14 +316,16 @@ class Scheduler(Host):
         """What was restored on start; None for a new run."""
         return self._restored
 
-    async def events(self, task_id: str | None = None) -> AsyncIterator[KernelEvent]:
-        """What happens, to one task or to all; ends when the kernel stops.
+    def events(self, task_id: str | None = None) -> AsyncIterator[KernelEvent]:
+        """What happens from now on, to one task or to all; ends when the kernel stops.
 
         Drafts come at once; what a commit has made so comes once that commit is durable.
         """
+        return self._durably(self._core.events.listen(task_id))
+
+    async def _durably(self, listener: Listener) -> AsyncIterator[KernelEvent]:
         with suppress(SchedulerStopped):
-            async with aclosing(self._core.events.listen(task_id)) as listened:
-                async for event in listened:
-                    if event.commit:
-                        await self._durable(event.commit)
-                    yield event
+            async for event in listener:
+                if event.commit:
+                    await self._durable(event.commit)
+                yield event

@@ -30,10 +30,10 @@ class Tool:
         self._is_async = inspect.iscoroutinefunction(inspect.unwrap(fn))
 
     async def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call the function; one that is not async runs in a thread."""
+        """Call the function; one that is not async runs in a thread, which is left alone on cancellation."""
         if self._is_async:
             return await self.fn(*args, **kwargs)
-        value = await anyio.to_thread.run_sync(lambda: self.fn(*args, **kwargs))
+        value = await anyio.to_thread.run_sync(lambda: self.fn(*args, **kwargs), abandon_on_cancel=True)
         return await value if isinstance(value, Awaitable) else value
 
 

@@ -1,14 +1,46 @@
-"""Read-only views of a task's committed context."""
+"""Read-only views of what is committed: the table, and a task's context."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import overload
 
-from kernelckpt.codec.record import decode_message
+from kernelckpt.codec.record import decode_message, unshared
+from kernelckpt.errors import UsageError
 from kernelckpt.kernel.cell import Cell
+from kernelckpt.kernel.table import TaskTable
 from kernelckpt.model.context import Plan
 from kernelckpt.model.message import Message
+from kernelckpt.model.tcb import Tcb
+
+
+class TableView(TaskTable):
+    """The live table of a kernel, to look at; what it hands out shares no mutable data with the kernel."""
+
+    def __init__(self, table: TaskTable) -> None:
+        self.__dict__ = table.__dict__  # the same rows and indexes at any moment, nothing is copied
+
+    def insert(self, row: Tcb) -> TaskTable:  # noqa: D102
+        raise UsageError(f"{row.id!r} cannot be put into a kernel's table", hint="use kernel.submit")
+
+    def remove(self, task_id: str) -> Tcb | None:  # noqa: D102
+        raise UsageError(f"{task_id!r} cannot be taken out of a kernel's table", hint="use kernel.forget")
+
+    def get(self, task_id: str) -> Tcb | None:  # noqa: D102
+        row = super().get(task_id)
+        return None if row is None else private_row(row)
+
+    def scan(self) -> Iterator[Tcb]:  # noqa: D102
+        return map(private_row, super().scan())
+
+    def children_of(self, parent: str | None) -> list[Tcb]:  # noqa: D102
+        return [private_row(row) for row in super().children_of(parent)]
+
+
+def private_row(row: Tcb) -> Tcb:
+    """A row whose result's plain data is nobody else's."""
+    result = row.proc.result.result if row.proc is not None and row.proc.result is not None else row.result
+    return row if result is None or result.output is None else unshared(row)
 
 
 class Messages(Sequence[Message]):

@@ -74,7 +74,8 @@ class Bases:
         """See `RunLog.prune`."""
         async with self._lock:
             self._writer.progress.check()
-            await self._segments.refresh(self._time_slice())
+            time_slice = self._time_slice()
+            await self._segments.refresh(time_slice)
             pruner = Pruner(
                 self._storage,
                 self._run_id,
@@ -82,6 +83,7 @@ class Bases:
                 segments=self._segments,
                 read_facts=StateReader(self._storage, self._run_id, self._steps).facts_of,
                 steps=self._steps,
+                time_slice=time_slice,
             )
             try:
                 return await pruner.prune(retention, self._bad_bases)

@@ -70,11 +70,9 @@ class Batch:
             self.records[key] = record
             self.items.pop(key, None)
         for key, pending in newer.items.items():
-            mine = self.items.get(key)
-            if mine is not None and mine.stream is pending.stream:
+            mine = self.items.setdefault(key, pending)
+            if mine is not pending:
                 mine.items.extend(pending.items)
-            else:
-                self.items[key] = pending
         self.commit = newer.commit
         self.turn = newer.turn
         self.trigger = newer.trigger or self.trigger

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from math import inf
 
 from kernelckpt.abc import BlobInfo, EntryInfo, StorageBackend
 from kernelckpt.codec.entry import BaseFacts, BlobPointer
@@ -12,6 +13,7 @@ from kernelckpt.log.chain import ChainEntry, Damage, plan
 from kernelckpt.log.listing import Listing
 from kernelckpt.log.retention import PruneReport, Retention
 from kernelckpt.log.segment_map import Segment, SegmentMap
+from kernelckpt.log.time_slice import TimeSlice
 
 BASE_BLOB, ITEMS_BLOB = "base-", "items-"
 """How the names of a log's blobs begin."""
@@ -29,6 +31,7 @@ class Pruner:
         segments: SegmentMap,
         read_facts: Callable[[ChainEntry], Awaitable[BaseFacts]],
         steps: Mapping[int, UpgradeStep],
+        time_slice: TimeSlice,
     ) -> None:
         """Prune by this map, which is up to date; `read_facts` reads the entry of a base."""
         self._storage = storage
@@ -37,7 +40,8 @@ class Pruner:
         self._segments = segments
         self._read_facts = read_facts
         self._steps = steps
-        self._needed: list[tuple[int, int]] = []
+        self._slice = time_slice
+        self._needed: list[tuple[float, float]] = []
         self._blobs: set[str] = set()
 
     async def prune(self, retention: Retention, bad_bases: Collection[int]) -> PruneReport:
@@ -84,13 +88,23 @@ class Pruner:
             await self._keep(found.base)
         self._needed.append((found.entries[0].sequence, pin))
 
-    def _is_free(self, segment: Segment) -> bool:
-        return not segment.kept and all(
-            last < segment.first or segment.last < first for first, last in self._needed
-        )
+    async def _free(self) -> list[Segment]:
+        """Segments that hold nothing needed. Both lists are in order, so one pass over each is enough."""
+        free = []
+        needed = iter(sorted(self._needed))
+        first, last = next(needed, (inf, inf))
+        self._slice.begin()
+        for segment in self._segments.segments:
+            while last < segment.first:
+                first, last = next(needed, (inf, inf))
+            if segment.last < first and not segment.kept:
+                free.append(segment)
+            if self._slice.over:
+                await self._slice.rest()
+        return free
 
     async def _delete(self, blobs: Sequence[BlobInfo]) -> PruneReport:
-        free = [segment for segment in self._segments.segments if self._is_free(segment)]
+        free = await self._free()
         entries: list[EntryInfo] = []
         for segment in free:
             entries += await self._segments.entries_of(segment)

@@ -221,7 +221,8 @@ class RunLog:
             while not self._closing:
                 await self._wake.wait()
                 self._wake = anyio.Event()
-                await self._writer.write()
+                if self._writer.pending.trigger:
+                    await self._writer.write()
         finally:
             self._stopped.set()
 
@@ -239,7 +240,7 @@ class RunLog:
         if self._stopped is None or self._stopped.is_set():
             await self._writer.write()
         else:
-            self._wake.set()
+            self.request_flush(self._writer.pending.trigger or "durable")
         await self._writer.progress.wait(commit)
 
     async def flush(self, trigger: str) -> CheckpointInfo:
@@ -251,7 +252,8 @@ class RunLog:
         Raises:
             FencedError, CheckpointFailedError: it will never be durable.
         """
-        self.request_flush(trigger)
+        _check_trigger(trigger)
+        self._writer.pending.trigger = trigger
         await self._writer.write(even_empty=self.newest is None)
         assert self.newest is not None
         return self.newest

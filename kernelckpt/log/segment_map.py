@@ -15,18 +15,21 @@ from kernelckpt.log.listing import to_link
 from kernelckpt.log.time_slice import TimeSlice
 
 _PAGE = 1000
+_GROUP_ENTRIES = 256
+_GROUP_BYTES = 1024 * 1024
 
 
 class Segment(Struct):
     """Entries that are deleted together.
 
     Attributes:
-        name: what the storage calls it; made up where each entry stands alone.
+        name: what the storage calls it.
         first: its lowest number.
         last: its highest number.
         entries: how many there are.
         size: their bytes.
         kept: holds something set aside or damaged, which is never deleted.
+        made_up: each of its entries stands alone in the storage; they are only counted together.
     """
 
     name: str
@@ -35,6 +38,12 @@ class Segment(Struct):
     entries: int = 0
     size: int = 0
     kept: bool = False
+    made_up: bool = False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether further entries that stand alone may be counted with it."""
+        return self.made_up and self.entries < _GROUP_ENTRIES and self.size < _GROUP_BYTES
 
 
 class SegmentMap:
@@ -102,9 +111,11 @@ class SegmentMap:
                 self.bases.append(ChainEntry(link, link.meta))
 
     def _segment(self, info: EntryInfo) -> Segment:
+        last = self.segments[-1] if self.segments else None
+        if last is not None and (last.name == info.segment if info.segment else last.has_room):
+            return last
         name = info.segment or f"{info.epoch}.{info.sequence}"
-        if not self.segments or self.segments[-1].name != name:
-            self.segments.append(Segment(name, info.sequence, info.sequence))
+        self.segments.append(Segment(name, info.sequence, info.sequence, made_up=not info.segment))
         return self.segments[-1]
 
     def _set_aside(self, meta: EntryMeta, sequence: int) -> None:

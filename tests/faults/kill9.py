@@ -194,12 +194,13 @@ class Trial:
         await self._judge(life)
 
     async def _kill(self, life: Life) -> None:
-        """Most kills come while agents work, some while the kernel is only coming back."""
-        if self._random.random() < 0.25:
+        """Most kills come while agents work, some while the kernel comes back, a few after bases."""
+        chance = self._random.random()
+        if chance < 0.25:
             await asyncio.sleep(self._random.uniform(0.1, 1.0))
         else:
             await self._start(life)
-            await asyncio.sleep(self._random.uniform(0.0, 0.8))
+            await asyncio.sleep(self._random.uniform(0.0, 3.0 if chance > 0.9 else 0.5))
         with suppress(ProcessLookupError):
             life.process.kill()
 

@@ -50,7 +50,7 @@ class ScriptedStorage(MemoryStorage):
         self.reads = 0
 
     def _segment(self, info):
-        return f"{info.epoch}:{(info.sequence - 1) // self.per_segment}"
+        return f"{info.epoch}:{(info.sequence - 1) // self.per_segment}" if self.per_segment else ""
 
     async def append(self, run_id, epoch, sequence, entry, meta):
         self.appended.append((sequence, b"".join(entry)))

@@ -66,41 +66,22 @@ async def test_a_base_is_exact_although_the_state_changes_under_the_scan(client,
     assert (await read_run(storage, RUN)).base == info.sequence
 
 
-async def test_a_stream_begun_anew_during_the_scan_is_read_right(client, storage):
+async def test_a_stream_begun_anew_during_the_scan_is_read_right(reopen, storage):
+    client = await reopen(options=LogOptions(slice_seconds=0.0))
     key = ("history", "a", 0)
     client.say("a", *(b"old %d" % i for i in range(5)))
     client.put("b", b"1")
     await client.flush()
 
-    async def scan_late():
+    async def begin_anew():
         client.say("a", b"old 5")
         await client.flush()
         client.stage(Remove(key), Append(key, 0, (b"new 0",)))
         await client.flush()
 
-    def scan():
-        yield ("row", "b", 0), b"1"
-        yield key, None
-
-    class Late:
-        """An iterator whose second record is pulled only after two more entries were written."""
-
-        def __init__(self):
-            self.inner = scan()
-
-        def __iter__(self):
-            return self
-
-        def __next__(self):
-            return next(self.inner)
-
-    finish = storage.write_part
-
-    client.log._bases._options = LogOptions(slice_seconds=0.0)
     async with anyio.create_task_group() as group:
-        group.start_soon(scan_late)
-        info = await client.log.write_base(Late())
-    del finish
+        group.start_soon(begin_anew)
+        info = await client.log.write_base(iter([(("row", "b", 0), b"1"), (key, None)]))
     await client.flush()
     loaded = await read_run(storage, RUN)
     assert loaded.base == info.sequence
@@ -220,6 +201,49 @@ async def test_every_listed_checkpoint_can_be_restored(client, storage):
         for info in infos:
             assert info.damage == ""
             assert state_of(await read_run(storage, RUN, at=info.sequence)) == client.at[info.sequence]
+
+
+async def test_entries_that_stand_alone_are_pruned_in_groups(client, reopen, storage):
+    storage.per_segment = 0
+    await fill(client, 900, size=10)
+    await client.base()
+    assert (await client.log.prune(Retention(bases=1))).entries == 0, "all of the history is alive"
+    client.stage(Remove(("history", "a", 0)))
+    await client.flush()
+    client.say("a", b"anew")
+    await client.base()
+    report = await client.log.prune(Retention(bases=1))
+    assert 600 < report.entries <= 900
+    assert state_of(await read_run(storage, RUN)) == client.state()
+    again = await reopen()
+    await again.base()
+    await again.log.prune(Retention(bases=1))
+    assert state_of(await read_run(storage, RUN)) == client.state()
+
+
+async def test_pruning_keeps_what_came_while_the_kept_base_was_scanned(reopen, storage):
+    client = await reopen(options=LogOptions(slice_seconds=0.0))
+    storage.per_segment = 1
+    for name in "abcd":
+        client.put(name, b"1")
+    await client.flush()
+    client.remove("d")
+    await client.flush()
+    names = iter("abcabc")
+    infos = []
+
+    async def meanwhile():
+        for name in names:
+            client.put(name, b"after it was scanned")
+            infos.append(await client.flush())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(meanwhile)
+        base = await client.base()
+    assert infos[0].sequence < base.sequence
+    await client.log.prune(Retention(bases=1))
+    assert min(storage.entries()) == 3
+    assert state_of(await read_run(storage, RUN)) == client.state()
 
 
 @pytest.mark.parametrize("pin", [3, 11, 26])

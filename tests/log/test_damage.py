@@ -1,13 +1,18 @@
 """Damage: every flipped bit is refused or harmless; falling back is loud, exact, and a new branch."""
 
+import itertools
+
 import msgpack
 import pytest
-from log_kit import RUN, ScriptedStorage, state_of
+from log_kit import RUN, Client, ScriptedStorage, state_of
 
 from kernelckpt.abc import Put
+from kernelckpt.codec.change import Reference
+from kernelckpt.codec.entry import _seal
 from kernelckpt.codec.version import FORMAT_VERSION
 from kernelckpt.errors import CorruptionError, FormatError, UnsupportedVersionError
 from kernelckpt.log import Retention, RunLog, list_checkpoints, read_run
+from kernelckpt.log.stream_reader import decode_items
 
 
 @pytest.fixture
@@ -99,6 +104,70 @@ async def test_an_entry_of_another_run_or_another_place_is_refused(small, storag
     await log.aclose()
 
 
+@pytest.fixture
+async def twin(clock):
+    """A run of the same id, epochs, numbers and times, with other contents."""
+    storage = ScriptedStorage()
+    log = await RunLog.open(storage, RUN, holder="test", clock=clock)
+    twin = Client(log)
+    for value in (b"A", b"B", b"C"):
+        twin.put("a", value)
+        await twin.flush()
+        if value == b"B":
+            await twin.base()
+    yield storage
+    await log.aclose()
+
+
+@pytest.mark.parametrize("part", ["entry", "body", "blob"])
+async def test_parts_of_a_twin_are_refused(client, storage, twin, part):
+    for value in (b"a", b"b", b"c"):
+        client.put("a", value)
+        await client.flush()
+        if value == b"b":
+            await client.base()
+    if part == "blob":
+        storage.blobs().update(twin.blobs())
+        match = "blob base-1-1: it is not the one"
+    elif part == "body":
+        storage.entries()[4] = storage.entries()[4][0], twin.entries()[4][1]
+        match = "previous_digest"
+    else:
+        storage.entries()[3] = twin.entries()[3]
+        match = "not the entry its successor names"
+    with pytest.raises(CorruptionError, match=match):
+        await read_run(storage, RUN)
+
+
+async def test_the_body_of_a_twin_is_refused(client, storage, twin):
+    client.put("a", b"a")
+    await client.flush()
+    storage.entries()[1] = storage.entries()[1][0], twin.entries()[1][1]
+    with pytest.raises(CorruptionError, match="its digest is not the one listed"):
+        await read_run(storage, RUN)
+
+
+async def test_a_reference_to_other_items_is_refused(client, storage):
+    client.say("a", b"x")
+    client.say("b", b"y")
+    await client.flush()
+    _, body = storage.entries()[1]
+    offset = body.index(b"\x95\x02")
+    length = next(size for size in range(30, 90) if _is_frame(body, offset, size))
+    place = Reference("", 1, 1, offset, length, 0)
+    piece = body[offset : offset + length]
+    assert decode_items(piece, RUN, place, {}).items == (b"x",)
+    with pytest.raises(CorruptionError, match="not the items"):
+        decode_items(piece, RUN, Reference("", 1, 1, offset, length, 5), {})
+
+
+def _is_frame(body, offset, size):
+    try:
+        return bool(msgpack.unpackb(body[offset : offset + size]))
+    except ValueError:
+        return False
+
+
 async def test_swapped_frames_are_refused(client, storage):
     client.say("a", b"same length 1")
     client.say("b", b"same length 2")
@@ -110,7 +179,7 @@ async def test_swapped_frames_are_refused(client, storage):
     for value in unpacker:
         objects.append(value)
         ends.append(unpacker.tell())
-    header, first, second, end = (body[begin:stop] for begin, stop in zip(ends, ends[1:], strict=False))
+    header, first, second, end = (body[begin:stop] for begin, stop in itertools.pairwise(ends))
     assert len(first) == len(second)
     storage.entries()[1] = (info, header + second + first + end)
     with pytest.raises(CorruptionError, match="frame 0"):
@@ -258,8 +327,6 @@ async def test_a_run_that_lost_everything_is_not_taken_for_a_new_one(client, reo
 
 
 async def test_a_newer_format_is_named(small, storage):
-    from kernelckpt.codec.entry import _seal
-
     info, body = storage.entries()[3]
     raw = msgpack.unpackb(info.meta[:-18])
     raw[0] = FORMAT_VERSION + 1

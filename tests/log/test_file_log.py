@@ -74,7 +74,9 @@ async def test_a_failed_call_is_survived_in_a_new_segment(folder, clock, call):
     ops = FaultyFileOps(FileOps())
     storage = folder(ops)
     told = []
-    client = await open_client(storage, clock, on_failure=lambda error, count: told.append(type(error).__name__))
+    client = await open_client(
+        storage, clock, on_failure=lambda error, count: told.append(type(error).__name__)
+    )
     client.put("a", b"1")
     client.say("a", b"1")
     await client.flush()

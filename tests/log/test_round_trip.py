@@ -1,11 +1,10 @@
 import pytest
+from log_kit import RUN, state_of
 from msgspec import Struct, msgpack
 
 from kernelckpt.abc import Append, Put, Remove
 from kernelckpt.errors import CheckpointFailedError, NotFoundError, RunOwnedError, UsageError
 from kernelckpt.log import Retention, RunLog, list_checkpoints, read_run
-
-from log_kit import RUN, state_of
 
 
 class Row(Struct, frozen=True):
@@ -163,7 +162,9 @@ async def test_listing_needs_no_bodies(client, storage):
     infos = await list_checkpoints(storage, RUN)
     assert [info.sequence for info in infos] == list(range(1, 501))
     assert [info.sequence for info in await list_checkpoints(storage, RUN, newest=3)] == [498, 499, 500]
-    assert {(info.kind, info.trigger, info.commit, info.damage) for info in infos} == {("delta", "turn", 0, "")}
+    assert {(info.kind, info.trigger, info.commit, info.damage) for info in infos} == {
+        ("delta", "turn", 0, "")
+    }
     assert infos[9].turn == 10
     assert storage.reads == 0
 

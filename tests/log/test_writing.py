@@ -16,8 +16,6 @@ from kernelckpt.errors import (
 )
 from kernelckpt.log import LogOptions, read_run
 
-KEY = ("history", "a", 0)
-
 
 async def test_what_is_staged_while_an_entry_is_written_goes_into_the_next_one(client, storage):
     storage.gate = anyio.Event()
@@ -72,6 +70,7 @@ async def test_what_failed_is_restated_with_what_came_meanwhile(reopen, storage,
     client.put("b", b"1")
     client.say("a", b"0", b"1")
     client.say("c", b"0")
+    client.say("d", b"0")
     storage.before = [error, error]
 
     async def meanwhile():
@@ -80,6 +79,7 @@ async def test_what_failed_is_restated_with_what_came_meanwhile(reopen, storage,
             client.say("a", b"2")
             client.remove("b")
             client.stage(Remove(("history", "c", 0)), Append(("history", "c", 0), 0, (b"new",)))
+            client.stage(Remove(("history", "d", 0)))
 
     clock.on_sleep = meanwhile
     info = await client.log.flush("turn")
@@ -99,7 +99,7 @@ async def test_too_many_failures_end_the_log(reopen, storage):
     client = await reopen(options=LogOptions(max_consecutive_failures=2))
     storage.before = [StorageFullError("disk full", hint="make room")] * 9
     client.put("a", b"1")
-    with pytest.raises(CheckpointFailedError, match="3 checkpoints failed in a row.*disk full.*make room"):
+    with pytest.raises(CheckpointFailedError, match=r"3 checkpoints failed in a row.*disk full.*make room"):
         await client.log.flush("turn")
     storage.before = []
     with pytest.raises(CheckpointFailedError):
@@ -323,7 +323,7 @@ async def test_the_cut_is_the_moment_the_batch_was_taken(client, storage):
         group.start_soon(change)
         info = await client.log.flush("turn")
     assert info.commit < len(changed), "changes came while it was encoded"
-    expected = {key: b"0" for key in rows} | {key: b"1" for key in changed[: info.commit - 1]}
+    expected = dict.fromkeys(rows, b"0") | dict.fromkeys(changed[: info.commit - 1], b"1")
     assert (await read_run(storage, RUN, at=1)).records == expected
 
 
