@@ -9,8 +9,9 @@ from typing import Any, cast
 
 from kernelckpt.abc import EntryInfo, StorageBackend
 from kernelckpt.codec.version import UPGRADES
+from kernelckpt.errors import NotFoundError
 from kernelckpt.kernel.clock import SystemClock
-from kernelckpt.log import LogOptions, LogStats, PruneReport, Retention, RunLog, read_run
+from kernelckpt.log import LoadedRun, LogOptions, LogStats, PruneReport, Retention, RunLog, read_run
 from kernelckpt.log.pruner import Pruner
 from kernelckpt.log.segment_map import SegmentMap
 from kernelckpt.log.state_reader import StateReader
@@ -38,6 +39,7 @@ async def prune(
     holder = f"a pruning, process {os.getpid()} on {socket.gethostname()}"
     log = await RunLog.open(storage, run_id, holder=holder, clock=SystemClock(), owner_wait=owner_wait)
     try:
+        _check_pins(log.loaded, retention)
         return await log.prune(retention)
     finally:
         await log.aclose()
@@ -51,7 +53,7 @@ async def rehearse_prune(storage: StorageBackend, run_id: str, retention: Retent
         CorruptionError: it is damaged; nothing would be removed.
         StorageError: the storage cannot be used.
     """
-    await read_run(storage, run_id)
+    _check_pins(await read_run(storage, run_id), retention)
     segments = SegmentMap(storage, run_id, UPGRADES)
     time_slice = TimeSlice(LogOptions().slice_seconds, LogStats())
     await segments.refresh(time_slice)
@@ -65,6 +67,13 @@ async def rehearse_prune(storage: StorageBackend, run_id: str, retention: Retent
         time_slice=time_slice,
     )
     return await pruner.prune(retention, ())
+
+
+def _check_pins(loaded: LoadedRun, retention: Retention) -> None:
+    for pin in retention.pins:
+        if not 0 < pin <= loaded.sequence:
+            message = f"run {loaded.run_id!r} has no checkpoint {pin} to be pinned"
+            raise NotFoundError(message, hint="`kernelckpt log RUN` lists its checkpoints")
 
 
 class _Undeleted:

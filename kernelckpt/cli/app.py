@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from kernelckpt.cli.demo import demo
 from kernelckpt.cli.exit_code import EXPLAINED
 from kernelckpt.cli.log import log
 from kernelckpt.cli.prune import prune
@@ -31,22 +32,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _command in (runs, log, show, verify, prune):
+for _command in (runs, log, show, verify, prune, demo):
     app.command()(_command)
-
-
-# What follows `demo` is read by the demo's own command: nobody else waits for its imports.
-_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
-
-
-@app.command("demo", context_settings=_PASSED_ON)
-def _demo(context: typer.Context) -> None:
-    """Kill real work at bad moments, and compare."""
-    from kernelckpt.cli.demo import demo  # noqa: PLC0415
-
-    own = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    own.command()(demo)
-    own(context.args, prog_name=context.command_path)
 
 
 def _print_version(wanted: bool) -> None:

@@ -24,11 +24,16 @@ Work = Callable[[StorageBackend], Awaitable[ExitCode | None]]
 def run_with_storage(url: str, work: Work) -> NoReturn:
     """Open a storage, do the work, close it, and leave with the exit code."""
 
-    async def run() -> ExitCode | None:
+    async def with_storage() -> ExitCode | None:
         async with open_storage(url) as storage:
             return await work(storage)
 
-    raise typer.Exit(_run(run) or ExitCode.OK)
+    run(with_storage)
+
+
+def run(work: Callable[[], Awaitable[ExitCode | None]]) -> NoReturn:
+    """Do work that needs no storage, and leave with the exit code."""
+    raise typer.Exit(_run(work) or ExitCode.OK)
 
 
 def print_json(data: Any) -> None:
@@ -37,9 +42,9 @@ def print_json(data: Any) -> None:
     typer.echo(json.dumps(data, indent=2, ensure_ascii=not is_unicode))
 
 
-def _run(run: Callable[[], Awaitable[ExitCode | None]]) -> ExitCode | None:
+def _run(work: Callable[[], Awaitable[ExitCode | None]]) -> ExitCode | None:
     try:
-        code = anyio.run(run)
+        code = anyio.run(work)
         sys.stdout.flush()
     except KernelCkptError as error:
         _print_error(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from kernelckpt import Program, Turn
 from kernelckpt.demo.message import Moment
 from kernelckpt.demo.module import ModuleFacts
 from kernelckpt.demo.report import REPORT_NAME, Outcome, ShareOutcome, Survey, markdown
@@ -11,8 +12,6 @@ from kernelckpt.demo.site import Site
 from kernelckpt.demo.tree import Share, Tree, shown
 from kernelckpt.errors import EffectDenied
 from kernelckpt.kernel.ending import Next
-from kernelckpt.kernel.program import Program
-from kernelckpt.kernel.turn import Turn
 
 ROOT = "survey"
 """The root agent's id."""

@@ -10,28 +10,26 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
+from kernelckpt import Approval, ApprovalStatus, LoopResult, TerminationReason, Tool
 from kernelckpt.demo.agents import PROGRAMS, ROOT
-from kernelckpt.demo.message import Config, Finished, Usage
+from kernelckpt.demo.message import Config, Finished, Moment, Usage
 from kernelckpt.demo.pipe import Lines
 from kernelckpt.demo.side import PLACES, Question, hear, watch
 from kernelckpt.demo.site import Site
-from kernelckpt.demo.tree import Tree
-from kernelckpt.kernel.tool import Tool
-from kernelckpt.model.approval import Approval, ApprovalStatus
-from kernelckpt.model.result import LoopResult
-from kernelckpt.model.termination import TerminationReason
 
 Program = Callable[[Any], Awaitable[Any]]
 
 
-async def run_bare(config: Config, tree: Tree, lines: Lines) -> Finished:
+async def run_bare(config: Config, lines: Lines) -> Finished:
     """Run the survey from its beginning; a kill leaves nothing of it."""
-    site = Site(config, lambda: runner.turn)
+    site = Site(config, lambda: runner.turn if runner else 0)
+    runner: BareRunner | None = None
+    await site.reach(Moment.RESTORE)
     async with anyio.create_task_group() as group:
         runner = BareRunner({name: program.fn for name, program in PROGRAMS.items()}, site, group)
         group.start_soon(watch, runner, site)
         group.start_soon(hear, runner, lines)
-        root = Agent("tree", ROOT, tree)
+        root = Agent("tree", ROOT, config.tree)
         runner.start(root)
         await root.done.wait()
         group.cancel_scope.cancel()

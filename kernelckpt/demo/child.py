@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 
 import msgspec
 
@@ -16,19 +15,15 @@ from kernelckpt.demo.kernel_side import run_kernel
 from kernelckpt.demo.message import Config, Failed
 from kernelckpt.demo.pipe import read_lines
 from kernelckpt.demo.site import tell_parent
-from kernelckpt.demo.tree import find_tree
 
 
 async def main() -> None:
     """Do what the first line of input says, and report how it ended."""
     lines = read_lines(sys.stdin)
     config = msgspec.json.decode(await anext(lines), type=Config)
-    tree = find_tree(Path(config.root), most_modules=config.most_modules, per_agent=config.per_agent)
-    if config.most_agents is not None:
-        tree = tree.thinned(config.most_agents)
     run = run_kernel if config.side == "kernel" else run_bare
     try:
-        tell_parent(await run(config, tree, lines))
+        tell_parent(await run(config, lines))
     except Exception as error:
         tell_parent(Failed(_described(error)))
         raise

@@ -56,6 +56,9 @@ class Demonstration(Struct, frozen=True):
 Watch = Callable[[str, int], Watcher]
 """Makes a watcher for a run: given its title and how many turns it takes."""
 
+Plan = Callable[[int, int, bool], list[Aim]]
+"""Says where the kills come: given the turns of a run, a seed, and whether it is on bare asyncio."""
+
 
 def surveyed(settings: Settings) -> Tree:
     """The tree that is surveyed.
@@ -67,13 +70,16 @@ def surveyed(settings: Settings) -> Tree:
     return tree if settings.most_agents is None else tree.thinned(settings.most_agents)
 
 
-async def demonstrate(settings: Settings, folder: Path, watch: Watch) -> Demonstration:
+async def demonstrate(
+    settings: Settings, folder: Path, watch: Watch, plan: Plan = kill_plan
+) -> Demonstration:
     """Do all three runs.
 
     Args:
         settings: what to demonstrate.
         folder: where states and reports go; an empty folder.
         watch: makes the watcher of each run.
+        plan: says where the kills come.
 
     Raises:
         UsageError: there is nothing to survey.
@@ -85,26 +91,15 @@ async def demonstrate(settings: Settings, folder: Path, watch: Watch) -> Demonst
         assert counter.stdout is not None
         port = int(await counter.stdout.readline())
 
-        async def run(book: str, title: str, agents: int | None, turns: int, kills: list[Aim]) -> Run:
+        async def run(book: str, title: str, shared: Tree, kills: list[Aim]) -> Run:
             place = folder / book
             place.mkdir()
-            config = Config(
-                side="bare" if book == "bare" else "kernel",
-                book=book,
-                root=tree.root,
-                folder=str(place),
-                port=port,
-                aim=None,
-                per_agent=settings.per_agent,
-                most_modules=settings.most_modules,
-                most_agents=agents,
-            )
-            return await Lives(config, kills, watch(title, turns)).run()
+            side = "bare" if book == "bare" else "kernel"
+            config = Config(side, book, shared, str(place), port)
+            return await Lives(config, kills, watch(title, shared.turns)).run()
 
-        everyone, few = settings.most_agents, len(bare_tree.shares)
-        kills = kill_plan(tree.turns, settings.seed)
-        bare_kills = kill_plan(bare_tree.turns, settings.seed, bare=True)
-        killed = await run("killed", "kernel, killed", everyone, tree.turns, kills)
-        whole = await run("whole", "kernel, uninterrupted", everyone, tree.turns, [])
-        bare = await run("bare", "bare asyncio, killed", few, bare_tree.turns, bare_kills)
+        killed = await run("killed", "kernel, killed", tree, plan(tree.turns, settings.seed, False))
+        whole = await run("whole", "kernel, uninterrupted", tree, [])
+        bare_kills = plan(bare_tree.turns, settings.seed, True)
+        bare = await run("bare", "bare asyncio, killed", bare_tree, bare_kills)
     return Demonstration(tree, bare_tree, killed, whole, bare)

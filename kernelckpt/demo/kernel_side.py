@@ -8,44 +8,37 @@ from hashlib import blake2b
 
 from typing_extensions import override
 
+from kernelckpt import Approval, CheckpointHook, FileStorage, LogOptions, Scheduler, SchedulerBudget, WaitKind
 from kernelckpt.abc import Claim
-from kernelckpt.checkpoint.hook import CheckpointHook
 from kernelckpt.codec.record import encode_record
 from kernelckpt.demo.agents import PROGRAMS, ROOT
 from kernelckpt.demo.message import Config, Finished, Moment, Restored, Usage
 from kernelckpt.demo.pipe import Lines
 from kernelckpt.demo.side import PLACES, Question, hear, watch
 from kernelckpt.demo.site import Site
-from kernelckpt.demo.tree import Tree
 from kernelckpt.kernel.core import result_of
 from kernelckpt.kernel.intake import EFFECT_KEY
-from kernelckpt.kernel.scheduler import Scheduler
-from kernelckpt.log import LogOptions
-from kernelckpt.model.approval import Approval
-from kernelckpt.model.budget import SchedulerBudget
-from kernelckpt.model.wait import WaitKind
-from kernelckpt.storage.file import FileStorage
 
 RUN_ID = "demo"
 """The run's name."""
 
-_BASE_MIN_BYTES = 128 * 1024
+_OPTIONS = LogOptions(base_min_bytes=32 * 1024, base_factor=0.5)
+"""Bases far more often than they pay, so that kills find one being written."""
+
 _EVERY = 0.25
 _MANY = 1_000_000_000
 
 
-async def run_kernel(config: Config, tree: Tree, lines: Lines) -> Finished:
+async def run_kernel(config: Config, lines: Lines) -> Finished:
     """Begin the survey, or go on with it, and see it to its end.
 
     Args:
         config: what the process was started with.
-        tree: what is surveyed.
         lines: the answers of the parent.
     """
     site = Site(config, lambda: kernel.turn)
     storage = AimedStorage(os.path.join(config.folder, "state"), site)  # noqa: PTH118
-    options = LogOptions(base_min_bytes=_BASE_MIN_BYTES)
-    hook = CheckpointHook(storage, every=_EVERY, owner_wait=10.0, log=options)
+    hook = CheckpointHook(storage, every=_EVERY, owner_wait=10.0, log=_OPTIONS)
     kernel = Scheduler(
         PROGRAMS,
         run_id=RUN_ID,
@@ -61,7 +54,7 @@ async def run_kernel(config: Config, tree: Tree, lines: Lines) -> Finished:
         kernel.start_soon(watch, side, site)
         kernel.start_soon(hear, side, lines)
         if ROOT not in kernel.tasks:
-            await kernel.submit("tree", task_id=ROOT, goal=f"survey {tree.root}", input=tree)
+            await kernel.submit("tree", task_id=ROOT, goal=f"survey {config.tree.root}", input=config.tree)
         result = await kernel.join(ROOT)
         rows = kernel.tasks.all()
         checkpoint = await hook.checkpoint()

@@ -16,16 +16,14 @@ _MIXED = (
     Moment.ANY,
     Moment.ANY,
 )
-_NOT_ON_BARE = {Moment.BASE, Moment.RESTORE}
 _LAST = 0.9
 """No kill but the last is aimed beyond this share of the turns, so that there is still something to hit."""
 
 
-def kill_plan(turns: int, seed: int, *, bare: bool = False) -> list[Aim]:
+def kill_plan(turns: int, seed: int, bare: bool) -> list[Aim]:
     """The kills of a run that takes so many turns, in order.
 
-    A kill that has no counterpart on bare asyncio (no base is written there, nothing comes back) comes at
-    no chosen place instead.
+    No base is written on bare asyncio: that kill comes at no chosen place there.
     """
     chance = Random(seed)  # noqa: S311 - to be repeatable
     moments = list(_MIXED)
@@ -33,9 +31,8 @@ def kill_plan(turns: int, seed: int, *, bare: bool = False) -> list[Aim]:
     aims = []
     for place, moment in enumerate(moments):
         share = _LAST * (place + chance.random()) / len(moments)
-        aims.append(Aim(moment, int(turns * share)))
-    aims.insert(len(aims) // 2, Aim(Moment.RESTORE, 0))
+        aims.append(Aim(Moment.ANY if bare and moment is Moment.BASE else moment, int(turns * share)))
+    middle = len(aims) // 2
+    aims.insert(middle, Aim(Moment.RESTORE, aims[middle - 1].turns))
     aims.append(Aim(Moment.APPROVAL, 0))
-    if bare:
-        return [Aim(Moment.ANY, aim.turns) if aim.moment in _NOT_ON_BARE else aim for aim in aims]
     return aims

@@ -105,13 +105,14 @@ class Lives:
     """Drives one run."""
 
     def __init__(self, config: Config, kills: Sequence[Aim], watcher: Watcher) -> None:
-        """Describe a run; `config.aim` is set for each life."""
+        """Describe a run; `config.aims` is set for each life."""
         self._config = config
         self._kills = list(kills)
         self._watcher = watcher
         self._run = Run()
         self._known: Counter[tuple[str, int]] = Counter()
         self._moved = 0.0
+        self._farthest = 0
         self._errors = Path(config.folder, "stderr.txt")
 
     async def run(self) -> Run:
@@ -135,16 +136,34 @@ class Lives:
         life = Life()
         self._moved = time.monotonic()
         self._run.lives.append(life)
-        aim = self._kills[0] if self._kills else None
         async with started("kernelckpt.demo.child", self._errors) as process:
-            _write(process, replace(self._config, aim=aim))
+            _write(process, replace(self._config, aims=self._aims()))
             while await self._take(await self._read(process), life, process):
                 pass
             if life.moment is not None:
                 process.kill()
+        self._farthest = max(self._farthest, life.turn)
         if life.moment is not None:
             self._watcher.killed(life)
         return life.moment is not None
+
+    def _aims(self) -> tuple[Aim, ...]:
+        """The kills that a life may come to; a coming back is killed once the survey has come that far."""
+        aims = []
+        for kill in self._kills:
+            if kill.moment is not Moment.RESTORE:
+                aims.append(kill)
+            elif self._run.lives[1:] and self._farthest >= kill.turns:
+                aims.append(Aim(kill.moment, 0))
+        return tuple(aims)
+
+    def _take_kill(self, moment: Moment) -> Moment | None:
+        """The kill of this moment that is due, taken off the list; None when none is left."""
+        due = next((kill for kill in self._kills if kill.moment is moment), None)
+        if due is not None:
+            self._kills.remove(due)
+            return due.moment
+        return None
 
     async def _read(self, process: Process) -> Report:
         assert process.stdout is not None
@@ -174,7 +193,7 @@ class Lives:
                 return self._answer(report, life, process)
             case Aimed():
                 life.turn = report.turn
-                life.moment = self._kills.pop(0).moment
+                life.moment = self._take_kill(report.moment)
                 return False
             case Finished():
                 life.turn, life.usage = report.turn, report.usage
@@ -203,10 +222,9 @@ class Lives:
 
     def _answer(self, asked: Asked, life: Life, process: Process) -> bool:
         """Kill while the question is pending if that is planned, else say yes."""
-        while self._kills and self._kills[0].moment is not Moment.APPROVAL:
-            self._run.missed.append(self._kills.pop(0).moment)
-        if self._kills:
-            life.moment = self._kills.pop(0).moment
+        life.turn = asked.turn
+        life.moment = self._take_kill(Moment.APPROVAL)
+        if life.moment is not None:
             return False
         _write(process, Answer(asked.task, asked.key, approve=True))
         return True

@@ -8,6 +8,8 @@ from typing import TypeAlias
 import msgspec
 from msgspec import Struct
 
+from kernelckpt.demo.tree import Tree
+
 
 class Moment(StrEnum):
     """Where an agent, or the kernel around it, is when the kill comes."""
@@ -36,24 +38,18 @@ class Config(Struct, frozen=True):
     Attributes:
         side: "kernel" or "bare".
         book: the name its filings are kept under.
-        root: the tree.
+        tree: what is surveyed.
         folder: where its state and its report go.
         port: of the counting process, on this machine.
-        aim: where it will be killed; None lets it finish.
-        per_agent: modules of an agent, at most.
-        most_modules: modules surveyed, at most.
-        most_agents: agents, at most.
+        aims: where it may be killed: at the first of them that comes; without any it finishes.
     """
 
     side: str
     book: str
-    root: str
+    tree: Tree
     folder: str
     port: int
-    aim: Aim | None
-    per_agent: int
-    most_modules: int | None
-    most_agents: int | None
+    aims: tuple[Aim, ...] = ()
 
 
 class Answer(Struct, frozen=True):
@@ -100,8 +96,9 @@ class Progress(Struct, frozen=True, tag="progress"):
 
 
 class Aimed(Struct, frozen=True, tag="aimed"):
-    """The aimed moment is now."""
+    """An aimed moment is now."""
 
+    moment: Moment
     turn: int
 
 
@@ -119,6 +116,7 @@ class Asked(Struct, frozen=True, tag="asked"):
     task: str
     key: str
     prompt: str
+    turn: int
 
 
 class Finished(Struct, frozen=True, tag="finished"):

@@ -24,7 +24,7 @@ async def started(module: str, errors: Path) -> AsyncIterator[Process]:
         module: the module's name.
         errors: a file that what it says on standard error is added to.
     """
-    with errors.open("ab") as stderr:  # noqa: ASYNC230 - opened once a life
+    with errors.open("ab") as stderr:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",

@@ -67,7 +67,7 @@ async def watch(side: Side, site: Site) -> None:
         for question in side.questions():
             if question not in told:
                 told.add(question)
-                site.tell(_report_of(question))
+                site.tell(_report_of(question, side.turn))
         if looks % _TELL_EVERY == 0:
             site.tell(Progress(side.turn, side.ended, side.usage))
         looks += 1
@@ -82,7 +82,7 @@ async def hear(side: Side, lines: Lines) -> None:
     os._exit(1)
 
 
-def _report_of(question: Question) -> Asked | Doubt:
+def _report_of(question: Question, turn: int) -> Asked | Doubt:
     if question.finding:
         return Doubt(question.task, question.key, question.finding)
-    return Asked(question.task, question.key, question.prompt)
+    return Asked(question.task, question.key, question.prompt, turn)

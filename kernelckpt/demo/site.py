@@ -10,10 +10,10 @@ import anyio
 import anyio.to_process
 from msgspec import Struct
 
+from kernelckpt import Tool, tool
 from kernelckpt.demo.counter import request
 from kernelckpt.demo.message import Aimed, Begun, Config, Filing, Moment, Report, line_of
 from kernelckpt.demo.module import ModuleFacts, examine, full_path
-from kernelckpt.kernel.tool import Tool, tool
 
 
 def tell_parent(report: Report) -> None:
@@ -42,22 +42,21 @@ class Site(Struct, frozen=True):
 
     async def examine(self, module: bytes) -> ModuleFacts:
         """What is in a module; parsed in a worker process."""
-        return await anyio.to_process.run_sync(examine, full_path(self.config.root, module))
+        return await anyio.to_process.run_sync(examine, full_path(self.config.tree.root, module))
 
     def is_aimed(self, moment: Moment) -> bool:
-        """Whether the kill is meant for this moment."""
-        aim = self.config.aim
-        return aim is not None and aim.moment is moment and self.turns() >= aim.turns
+        """Whether a kill is meant for this moment."""
+        return any(aim.moment is moment and self.turns() >= aim.turns for aim in self.config.aims)
 
     def pass_by(self, moment: Moment) -> None:
-        """Tell the parent if the kill is meant for now, and go on until it comes."""
+        """Tell the parent if a kill is meant for now, and go on until it comes."""
         if self.is_aimed(moment):
-            self.tell(Aimed(self.turns()))
+            self.tell(Aimed(moment, self.turns()))
 
     async def reach(self, moment: Moment) -> None:
-        """If the kill is meant for now, tell the parent and stay here until it comes; others go on."""
+        """If a kill is meant for now, tell the parent and stay here until it comes; others go on."""
         if self.is_aimed(moment):
-            self.tell(Aimed(self.turns()))
+            self.tell(Aimed(moment, self.turns()))
             await anyio.sleep_forever()
 
     def tools(self) -> Mapping[str, Tool]:

@@ -89,8 +89,9 @@ def find_tree(root: Path, *, most_modules: int | None = None, per_agent: int = 8
 
 
 def shown(path: bytes) -> str:
-    """A path as text; bytes that are no text are escaped."""
-    return path.decode("utf-8", "backslashreplace")
+    """A path as text on one line; what cannot be printed is escaped."""
+    text = path.decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _walk(root: Path, unreadable: list[str]) -> Iterator[tuple[bytes, list[bytes]]]:

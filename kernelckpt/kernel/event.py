@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import AsyncIterator
 from typing import Any, Self
 from weakref import WeakSet
 
@@ -46,6 +47,11 @@ class EventBus:
         for listener in self._listeners:
             listener.push(event)
 
+    def alarm(self, kind: str, **data: Any) -> None:
+        """Tell every listener of a trouble of the kernel, ahead of what is not durable yet."""
+        for listener in self._listeners:
+            listener.alarm(KernelEvent(kind, data=data))
+
     def listen(self, task_id: str | None) -> Listener:
         """Events from now on, of one task or of all; they end when the kernel stops."""
         listener = Listener(task_id)
@@ -67,8 +73,10 @@ class Listener:
     def __init__(self, task_id: str | None) -> None:
         self._task_id = task_id
         self._events: deque[KernelEvent] = deque()
+        self._alarms: deque[KernelEvent] = deque(maxlen=_BACKLOG)
         self._lost = 0
         self._closed = False
+        self._durable = False
         self._news = anyio.Event()
 
     def push(self, event: KernelEvent) -> None:
@@ -80,6 +88,26 @@ class Listener:
             self._lost += 1
         self._events.append(event)
         self._news.set()
+
+    def alarm(self, event: KernelEvent) -> None:
+        """Take a trouble of the kernel; one who listens to a single task is spared it."""
+        if self._task_id is None:
+            self._alarms.append(event)
+            self._news.set()
+
+    def go_on(self) -> None:
+        """What was waited for in `until_durable` is durable, or never will be."""
+        self._durable = True
+        self._news.set()
+
+    async def until_durable(self) -> AsyncIterator[KernelEvent]:
+        """The troubles there are until `go_on` is called."""
+        self._durable = False
+        while not self._durable:
+            while self._alarms:
+                yield self._alarms.popleft()
+            if not self._durable:
+                await self._wait()
 
     def close(self) -> None:
         """End after what is left."""
@@ -94,10 +122,15 @@ class Listener:
             if self._lost:
                 lost, self._lost = self._lost, 0
                 return KernelEvent("lagged", data={"lost": lost})
+            if self._alarms:
+                return self._alarms.popleft()
             if self._events:
                 return self._events.popleft()
             if self._closed:
                 raise StopAsyncIteration
-            if self._news.is_set():
-                self._news = anyio.Event()
-            await self._news.wait()
+            await self._wait()
+
+    async def _wait(self) -> None:
+        if self._news.is_set():
+            self._news = anyio.Event()
+        await self._news.wait()

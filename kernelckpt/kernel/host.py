@@ -319,9 +319,13 @@ class Host:
         if self._group is not None:
             self._group.start_soon(self._confirm, self.commit_number + 1)
 
-    async def _confirm(self, commit: int) -> None:
-        with suppress(SchedulerStopped):
-            await self._durable(commit)
+    async def _confirm(self, commit: int, then: Callable[[], None] | None = None) -> None:
+        try:
+            with suppress(SchedulerStopped):
+                await self._durable(commit)
+        finally:
+            if then is not None:
+                then()
 
     async def _ask_hooks(self, ask: Callable[[RuntimeHook], Awaitable[None]]) -> None:
         for hook in self._hooks:
@@ -387,7 +391,7 @@ class Host:
 
     def report(self, kind: str, **facts: Any) -> None:
         """Emit an event of the kernel."""
-        self._core.events.emit(kind, **facts)
+        self._core.events.alarm(kind, **facts)
 
     def _accepting(self) -> None:
         if self._failure is not None:

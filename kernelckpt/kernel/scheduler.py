@@ -319,13 +319,17 @@ class Scheduler(Host):
     def events(self, task_id: str | None = None) -> AsyncIterator[KernelEvent]:
         """What happens from now on, to one task or to all; ends when the kernel stops.
 
-        Drafts come at once; what a commit has made so comes once that commit is durable.
+        What a commit has made so comes once that commit is durable; troubles of the kernel do not wait.
         """
         return self._durably(self._core.events.listen(task_id))
 
     async def _durably(self, listener: Listener) -> AsyncIterator[KernelEvent]:
         with suppress(SchedulerStopped):
             async for event in listener:
+                if event.commit > self._confirmed and not self._stopped.is_set():
+                    self.start_soon(self._confirm, event.commit, listener.go_on)
+                    async for trouble in listener.until_durable():
+                        yield trouble
                 if event.commit:
                     await self._durable(event.commit)
                 yield event

@@ -12,6 +12,7 @@ import msgspec
 
 from kernelckpt.codec.value import ValueCodec
 from kernelckpt.errors import UnknownToolError, UsageError
+from kernelckpt.kernel.argument import listed
 from kernelckpt.model.effect import EffectPolicy
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -74,7 +75,7 @@ class Tools:
 
     def __init__(self, tools: Iterable[Tool | Callable[..., Any]]) -> None:
         """Bare functions become tools whose calls are decided by a human when in doubt."""
-        made = [item if isinstance(item, Tool) else tool(item) for item in tools]
+        made = [item if isinstance(item, Tool) else tool(item) for item in listed(tools, "tools")]
         self._tools = {item.name: item for item in made}
         if len(self._tools) != len(made):
             raise UsageError("two tools have the same name", hint="give one of them `@tool(name=...)`")
@@ -100,9 +101,15 @@ class Tools:
 
 
 def as_tool(fn: Callable[..., Any] | Tool) -> Tool:
-    """The tool that stands for a function called as an effect."""
+    """The tool that stands for a function called as an effect.
+
+    Raises:
+        UsageError: it cannot be called, or has no name.
+    """
     if isinstance(fn, Tool):
         return fn
+    if not callable(fn):
+        raise UsageError(f"{fn!r} cannot be called", hint="pass a function; `turn.call` takes a tool's name")
     try:
         return _plain_tool(fn)
     except TypeError:  # an unhashable callable cannot be remembered

@@ -165,20 +165,22 @@ class Turn(TurnReads):
     def spend(self, tokens: int = 0, cost_micros: int = 0) -> None:
         """Charge the task, at once: what is spent stays spent even when the turn is aborted.
 
+        Spent after the task was forgotten, it is charged to the kernel alone.
+
         Raises:
             InvalidValueError: not a whole number of 0 or more.
         """
         totals = self._core.state.totals
         check_amount(tokens, "tokens", totals.total_tokens)
         check_amount(cost_micros, "cost_micros", totals.cost_micros)
-        row = self._core.state.row(self._row.id)
-        ledger = row.budget
-        ledger = replace(
-            ledger,
-            total_tokens=ledger.total_tokens + tokens,
-            cost_micros=ledger.cost_micros + cost_micros,
-        )
-        self._core.state.put_row(replace(row, budget=ledger))
+        if self._core.state.find_cell(self._row.id) is self._cell:
+            row = self._core.state.row(self._row.id)
+            spent = replace(
+                row.budget,
+                total_tokens=row.budget.total_tokens + tokens,
+                cost_micros=row.budget.cost_micros + cost_micros,
+            )
+            self._core.state.put_row(replace(row, budget=spent))
         self._core.touch_totals(tokens=tokens, cost_micros=cost_micros)
         self._core.state.commit(urgent=False)
 

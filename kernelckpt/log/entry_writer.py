@@ -115,8 +115,8 @@ class EntryWriter:
         async with self._lock:
             self.progress.check()
             await self._settle()
-            batch = Batch(self.progress.durable, self.pending.turn, trigger, facts)
-            await self._write(batch)
+            turn = self.newest.turn if self.newest is not None else 0  # what is pending is not in the base
+            await self._write(Batch(self.progress.durable, turn, trigger, facts))
             assert self.newest is not None
             return self.newest
 

@@ -30,6 +30,7 @@ from typing import TypeVar
 from urllib.parse import quote_from_bytes
 
 from aiofiles.os import wrap
+from anyio import to_thread
 
 from kernelckpt.abc import BlobInfo, Claim, EntryInfo, PostedMessage, StorageBackend
 from kernelckpt.errors import FencedError, StorageUnavailableError
@@ -52,7 +53,7 @@ async def open_file(url: str) -> FileStorage:
         StorageUnavailableError: the folder cannot be read or is not a storage of ours.
         UnsupportedVersionError: a newer version made it.
     """
-    storage = FileStorage(file_path(url))
+    storage = await to_thread.run_sync(FileStorage, file_path(url))  # a relative path asks the system
     try:
         await storage.check()
     except BaseException:

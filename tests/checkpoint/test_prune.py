@@ -52,6 +52,16 @@ async def test_a_pin_of_what_is_gone(tmp_path):
                 await do(storage, RUN, Retention(bases=1, pins=(1,)))
 
 
+@pytest.mark.parametrize("pin", [-1, 0, 99])
+async def test_a_pin_of_what_never_was(pin):
+    storage = MemoryStorage()
+    await three_bases(storage)
+    for do in (prune, rehearse_prune):
+        with pytest.raises(NotFoundError, match=f"no checkpoint {pin}"):
+            await do(storage, RUN, Retention(bases=1, pins=(pin,)))
+    assert len(await storage.list_blobs(RUN)) == 3
+
+
 async def test_an_owner_who_is_alive():
     _, storage = new_storage()
     await three_bases(storage)

@@ -172,6 +172,30 @@ async def test_a_base_that_disagrees_with_the_deltas():
     assert report.bases == 1
 
 
+async def test_a_base_is_listed_under_the_turn_of_its_state():
+    """What is staged while the base becomes durable is not in it."""
+
+    class Busy(MemoryStorage):
+        after_append = None
+
+        async def append(self, *arguments):
+            await super().append(*arguments)
+            if self.after_append is not None:
+                stage, self.after_append = self.after_append, None
+                stage()
+
+    storage = Busy()
+    log = await open_log(storage)
+    log.stage([Put(TOTALS, KernelTotals(turn=1))], 1, 1)
+    storage.after_append = lambda: log.stage([Put(TOTALS, KernelTotals(turn=2))], 2, 2)
+    info = await log.write_base(iter([(TOTALS, KernelTotals(turn=1))]))
+    assert (info.kind, info.turn) == ("base", 1)
+    assert (await verify(storage, RUN)).findings == ()
+    await log.aclose()
+    report = await verify(storage, RUN)
+    assert (report.ok, report.turn) == (True, 2)
+
+
 async def test_bases_are_compared():
     _, storage = new_storage()
     await three_checkpoints(storage, base=True)

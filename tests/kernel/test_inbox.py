@@ -5,7 +5,13 @@ import pytest
 from kernel_kit import Gate, Recorder, count, kernel_of, kinds, listen, once, settle, texts
 
 from kernelckpt import Message
-from kernelckpt.errors import SchedulerStopped, TaskMismatchError, UnknownProgramError, UnknownTaskError, UsageError
+from kernelckpt.errors import (
+    SchedulerStopped,
+    TaskMismatchError,
+    UnknownProgramError,
+    UnknownTaskError,
+    UsageError,
+)
 
 
 async def test_a_message_wakes_the_task_that_waits_for_it():

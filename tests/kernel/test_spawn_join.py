@@ -1,4 +1,4 @@
-"""Children: spawned with the commit of their parent's turn, joined, cancelled, forgotten; thousands of them."""
+"""Children: spawned with the commit of their parent's turn, joined, ended, forgotten; thousands of them."""
 
 import anyio
 import pytest
@@ -164,7 +164,7 @@ async def test_failed_and_cancelled_children_end_a_join_too():
             for name in ("wrong", "wait", "forever"):
                 turn.spawn(name, task_id=name, budget=SchedulerBudget(max_turns=2))
             return turn.join()
-        return turn.complete(output={name: result.termination for name, result in turn.results.items()})
+        return turn.complete(output={name: str(result.termination) for name, result in turn.results.items()})
 
     async def forever(turn):
         turn.say("x")
@@ -364,7 +364,9 @@ async def test_join_of_all_gives_every_root_even_those_that_are_not_kept():
 
 async def test_keep_done_keeps_the_newest_finished_roots_with_their_children():
     recorder = Recorder()
-    async with kernel_of({"once": once, "parent": parent, "child": child}, keep_done=1, hooks=[recorder]) as kernel:
+    async with kernel_of(
+        {"once": once, "parent": parent, "child": child}, keep_done=1, hooks=[recorder]
+    ) as kernel:
         await kernel.submit("once", task_id="a")
         await kernel.idle()
         await kernel.submit("parent", task_id="p", input=3)

@@ -277,7 +277,9 @@ BAD_CALLS = {
     "ask timeout": lambda turn: turn.ask_approval("k", "?", timeout=-1),
     "request text": lambda turn: turn.request("hello"),
     "request user": lambda turn: turn.request(Message.user("hello")),
-    "request twice": lambda turn: turn.request(Message.assistant("", [ToolCall("1", "a"), ToolCall("1", "b")])),
+    "request twice": lambda turn: turn.request(
+        Message.assistant("", [ToolCall("1", "a"), ToolCall("1", "b")])
+    ),
     "request no id": lambda turn: turn.request(Message.assistant("", [ToolCall("", "a")])),
     "request arguments": lambda turn: turn.request(Message.assistant("", [ToolCall("1", "a", {"x": {1}})])),
     "join stranger": lambda turn: turn.join("stranger"),
@@ -438,12 +440,12 @@ async def test_an_uncaught_bad_value_fails_the_task_and_says_where():
 
 
 async def test_an_exception_whose_text_cannot_be_had_fails_its_task_only():
-    class Broken(Exception):
+    class BrokenError(Exception):
         def __str__(self):
             raise RuntimeError("no text")
 
     async def program(turn):
-        raise Broken
+        raise BrokenError
 
     async def lone(turn):
         raise ValueError("\ud800")
@@ -452,7 +454,7 @@ async def test_an_exception_whose_text_cannot_be_had_fails_its_task_only():
         await kernel.submit("p", task_id="t")
         await kernel.submit("lone", task_id="l")
         result = await kernel.join("t")
-        assert "Broken: its text cannot be had: RuntimeError" in result.error
+        assert "BrokenError: its text cannot be had: RuntimeError" in result.error
         assert (await kernel.join("l")).error.startswith("ValueError: ?")
 
 
@@ -460,7 +462,9 @@ async def test_records_of_a_turn_hold_what_msgpack_can():
     recorder = Recorder()
 
     async def program(turn):
-        turn.set_state({"n": None, "b": True, "i": 2**64 - 1, "j": -(2**63), "f": 1.5, "s": "x", "y": b"\x00"})
+        turn.set_state(
+            {"n": None, "b": True, "i": 2**64 - 1, "j": -(2**63), "f": 1.5, "s": "x", "y": b"\x00"}
+        )
         return turn.complete(output=turn.state)
 
     _, result = await run_once(program, hooks=[recorder])
