@@ -22,11 +22,10 @@ Program = Callable[[Any], Awaitable[Any]]
 
 async def run_bare(config: Config, lines: Lines) -> Finished:
     """Run the survey from its beginning; a kill leaves nothing of it."""
-    site = Site(config, lambda: runner.turn if runner else 0)
-    runner: BareRunner | None = None
-    await site.reach(Moment.RESTORE)
+    site = Site(config, lambda: runner.turn)
     async with anyio.create_task_group() as group:
         runner = BareRunner({name: program.fn for name, program in PROGRAMS.items()}, site, group)
+        await site.reach(Moment.RESTORE)
         group.start_soon(watch, runner, site)
         group.start_soon(hear, runner, lines)
         root = Agent("tree", ROOT, config.tree)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from asyncio.subprocess import Process
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -110,7 +109,7 @@ class Lives:
         self._kills = list(kills)
         self._watcher = watcher
         self._run = Run()
-        self._known: Counter[tuple[str, int]] = Counter()
+        self._known: set[tuple[str, int]] = set()
         self._moved = 0.0
         self._farthest = 0
         self._errors = Path(config.folder, "stderr.txt")
@@ -142,6 +141,7 @@ class Lives:
                 pass
             if life.moment is not None:
                 process.kill()
+                await self._hear_out(process, life)
         self._farthest = max(self._farthest, life.turn)
         if life.moment is not None:
             self._watcher.killed(life)
@@ -180,9 +180,7 @@ class Lives:
         """Act on a report; whether the life goes on."""
         match report:
             case Begun():
-                life.begun += 1
-                life.repeated += (report.task, report.turn) in self._known
-                self._known[report.task, report.turn] += 1
+                self._count(report, life)
             case Progress():
                 self._note(report, life)
             case Restored():
@@ -202,6 +200,21 @@ class Lives:
             case Failed():
                 raise _broken(f"failed: {report.error}")
         return True
+
+    async def _hear_out(self, process: Process, life: Life) -> None:
+        """Take note of what a killed child said between its aimed moment and its end."""
+        assert process.stdout is not None
+        while (line := await process.stdout.readline()).endswith(b"\n"):
+            report = _decoder.decode(line)
+            if isinstance(report, Begun):
+                self._count(report, life)
+            elif isinstance(report, Progress):
+                life.turn, life.usage = report.turn, report.usage
+
+    def _count(self, begun: Begun, life: Life) -> None:
+        life.begun += 1
+        life.repeated += (begun.task, begun.turn) in self._known
+        self._known.add((begun.task, begun.turn))
 
     def _note(self, report: Progress, life: Life) -> None:
         now = time.monotonic()

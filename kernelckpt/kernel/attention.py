@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from msgspec.structs import replace
 
 from kernelckpt.codec.plain import check_plain
@@ -61,14 +63,6 @@ def take_at_turn_end(core: Core, row: Tcb, *, waits: bool) -> None:
 
 def _target(core: Core) -> Tcb | None:
     """Who takes a signal that names nobody: the first task waiting for one, else the first live root."""
-    for task_id in list(core.signal_waiters):
-        row = core.state.table.get(task_id)
-        if row is not None and core.waits_for(row, WaitKind.SIGNAL):
-            return row
-        del core.signal_waiters[task_id]
-    for task_id in list(core.live_roots):
-        row = core.state.table.get(task_id)
-        if row is not None and not row.state.is_terminal():
-            return row
-        del core.live_roots[task_id]
+    for task_id in (*islice(core.signal_waiters, 1), *islice(core.live_roots, 1)):
+        return core.state.row(task_id)
     return None

@@ -1,9 +1,9 @@
-"""The life of a kernel: its task group, its places for running tasks, its timers, its hooks, its stop."""
+"""The life of a kernel: its task group, its places for running tasks, its start and its stop."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -15,18 +15,22 @@ from msgspec import Struct
 
 from kernelckpt.abc import Clock, Commit, Key, RestoredState, RuntimeHook
 from kernelckpt.errors import SchedulerStopped, UsageError
-from kernelckpt.kernel import intake, restore
+from kernelckpt.kernel import restore
 from kernelckpt.kernel.argument import milliseconds
 from kernelckpt.kernel.core import Core, result_of
 from kernelckpt.kernel.error_text import error_text
+from kernelckpt.kernel.hook_points import HookPoints
 from kernelckpt.kernel.program import Programs
 from kernelckpt.kernel.restore import RestoreReport
 from kernelckpt.kernel.runner import Runner
+from kernelckpt.kernel.timers import Timers
 from kernelckpt.kernel.tool import Tools
 from kernelckpt.model.budget import SchedulerBudget
 from kernelckpt.model.result import LoopResult
 
 _HANDFUL = 64
+"""How many activations are begun at a time."""
+
 GRACE = 10.0
 """Seconds that running turns are given when the kernel stops."""
 
@@ -48,7 +52,7 @@ class Host:
         tools: Tools,
         *,
         run_id: str,
-        hooks: Sequence[RuntimeHook],
+        hooks: Iterable[RuntimeHook],
         deps: Any,
         budget: SchedulerBudget,
         max_concurrency: int | None,
@@ -58,20 +62,20 @@ class Host:
         """See `Scheduler`."""
         self._run_id = run_id
         self._clock = clock
-        self._hooks = hooks
+        self._hooks = HookPoints(hooks, self.halt)
         self._core = Core(
             programs, tools, clock, budget=budget, keep_done=keep_done, on_commit=self._on_commit
         )
         self._core.is_stopping = self._is_stopping
         self._core.on_ready = self._pump
-        self._core.on_timer = self._rearm
         self._core.on_ask = self._confirm_soon
         self._core.on_end = self._announce_end
-        self._runner = Runner(self._core, deps, self._hooks_ready, self._durable)
+        self._runner = Runner(self._core, deps, self._hooks.ready, self._durable)
+        self._timers = Timers(self._core, clock, lambda: self._runner.stopping)
+        self._core.on_timer = self._timers.rearm
         self._max = max_concurrency
         self._group: TaskGroup | None = None
         self._host_task: asyncio.Task[Any] | None = None
-        self._timer = anyio.Event()
         self._quiet = anyio.Event()
         self._stopping = anyio.Event()
         self._stopped = anyio.Event()
@@ -79,6 +83,7 @@ class Host:
         self._starting = 0
         self._at_work: set[str] = set()
         self._entered = False
+        self._early_stop: float | None = None
         self._confirmed = 0
         self._failure: BaseException | None = None
         self._restored: RestoreReport | None = None
@@ -94,14 +99,9 @@ class Host:
         self._host_task = asyncio.current_task()
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
-        started: list[RuntimeHook] = []
         try:
-            for hook in self._hooks:
-                await hook.on_start(self)
-                started.append(hook)
+            await self._hooks.start(self)
         except BaseException:
-            with anyio.CancelScope(shield=True):
-                await self._stop_hooks(started)
             self._group.cancel_scope.cancel()
             await self._group.__aexit__(None, None, None)
             raise
@@ -109,8 +109,12 @@ class Host:
             self._core.touch_totals()
             self._core.state.commit()
         self._open = True
-        self.start_soon(self._fire_timers)
+        self.start_soon(self._timers.run)
         self._pump()
+        if self._failure is not None:
+            self.halt(self._failure)
+        elif self._early_stop is not None:
+            self.request_stop(self._early_stop)
         return self
 
     async def __aexit__(
@@ -157,8 +161,10 @@ class Host:
         await self._stopped.wait()
 
     def request_stop(self, grace: float | None = None) -> None:
-        """Begin to stop, and return at once."""
-        if self._group is None or self._stopping.is_set():
+        """Begin to stop, and return at once; asked for while hooks start, it begins after that."""
+        if not self._open:
+            self._early_stop = GRACE if grace is None else grace
+        if not self._open or self._group is None or self._stopping.is_set():
             return
         self._begin_stop()
         self._group.start_soon(self._finish_stop, GRACE if grace is None else grace)
@@ -168,7 +174,7 @@ class Host:
         if self._failure is None:
             self._failure = error
         self.report("halted", error=str(error))
-        if self._group is None:
+        if not self._open or self._group is None:
             return
         if not self._stopping.is_set():
             self._begin_stop()
@@ -183,7 +189,8 @@ class Host:
     async def _finish_stop(self, grace: float) -> None:
         with anyio.CancelScope(shield=True):
             await self._drain(grace)
-            await self._stop_hooks(self._hooks)
+            error = await self._hooks.stop(self)
+            self._failure = self._failure or error
             self._core.events.close()
             self._stopped.set()
             for end in self._ends.values():
@@ -191,13 +198,6 @@ class Host:
             self._quiet.set()
             if self._callbacks and self._group is not None:
                 self._group.cancel_scope.cancel()  # the body may be waiting for something else
-
-    async def _stop_hooks(self, hooks: Sequence[RuntimeHook]) -> None:
-        for hook in reversed(hooks):
-            try:
-                await hook.on_stop(self)
-            except Exception as error:  # noqa: BLE001 - the other hooks stop all the same
-                self._failure = self._failure or error
 
     async def _drain(self, grace: float) -> None:
         """Wait for the turns at work; cancel them when the grace is over."""
@@ -267,51 +267,16 @@ class Host:
             self._pump()
             self._quiet.set()
 
-    def _rearm(self) -> None:
-        if self._open:
-            self._timer.set()
-
-    async def _fire_timers(self) -> None:
-        while not self._runner.stopping:
-            self._timer = anyio.Event()
-            due = self._core.state.table.next_timer()
-            if due is None:
-                await self._timer.wait()
-                continue
-            pause = (due - self._clock.wall_ms()) / 1000
-            if pause > 0:
-                await self._sleep_or_news(min(pause, 60.0))
-            if not self._runner.stopping:
-                intake.fire_timers(self._core)
-            self._quiet.set()
-
-    async def _sleep_or_news(self, seconds: float) -> None:
-        timer = self._timer
-        async with anyio.create_task_group() as group:
-
-            async def ring() -> None:
-                await self._clock.sleep(seconds)
-                timer.set()
-
-            group.start_soon(ring)
-            await timer.wait()
-            group.cancel_scope.cancel()
-
     # hooks
 
     def _on_commit(self, commit: Commit) -> None:
-        for hook in self._hooks:
-            try:
-                hook.on_commit(self, commit)
-            except Exception as error:  # noqa: BLE001 - a commit that a hook missed must not go on
-                self.halt(error)
+        self._hooks.on_commit(self, commit)
         self._quiet.set()
 
-    async def _hooks_ready(self) -> None:
-        await self._ask_hooks(lambda hook: hook.ready())
-
     async def _durable(self, commit: int) -> None:
-        await self._ask_hooks(lambda hook: hook.durable(commit))
+        await self._hooks.durable(commit)
+        if self._failure is not None:
+            raise SchedulerStopped("the kernel was halted") from self._failure
         self._confirmed = max(self._confirmed, commit)
 
     def _confirm_soon(self) -> None:
@@ -326,16 +291,6 @@ class Host:
         finally:
             if then is not None:
                 then()
-
-    async def _ask_hooks(self, ask: Callable[[RuntimeHook], Awaitable[None]]) -> None:
-        for hook in self._hooks:
-            try:
-                await ask(hook)
-            except Exception as error:
-                self.halt(error)
-                raise SchedulerStopped("the kernel was halted by a hook") from error
-        if self._failure is not None:
-            raise SchedulerStopped("the kernel was halted") from self._failure
 
     # the kernel as a hook sees it
 

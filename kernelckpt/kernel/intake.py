@@ -17,10 +17,10 @@ from kernelckpt.model.budget import SchedulerBudget
 from kernelckpt.model.effect import Effect, EffectStatus
 from kernelckpt.model.inbox import InboxEntry, SentKey
 from kernelckpt.model.message import Message
-from kernelckpt.model.task_state import StateKind
+from kernelckpt.model.task_state import StateKind, TaskState
 from kernelckpt.model.tcb import Tcb
 from kernelckpt.model.termination import TerminationReason
-from kernelckpt.model.wait import WaitKind
+from kernelckpt.model.wait import WaitKind, WaitReason
 
 EFFECT_KEY = "effect:"
 """What the key of a question about an effect in doubt begins with."""
@@ -129,8 +129,8 @@ def pending_approvals(core: Core, task_id: str) -> list[Approval]:
     return [item for item in core.cell(task_id).approvals.values() if item.pending]
 
 
-def ask_about_effects(core: Core, row: Tcb) -> list[str]:
-    """Suspend a task until somebody decides its effects in doubt; their keys."""
+def suspend_in_doubt(core: Core, row: Tcb) -> list[str]:
+    """Suspend a task until somebody decides its effects in doubt; their keys, none if there are none."""
     cell = core.cell(row.id)
     known = {item.key for item in cell.approvals.values()}
     keys = []
@@ -143,6 +143,9 @@ def ask_about_effects(core: Core, row: Tcb) -> list[str]:
         prompt = f"{effect.name} was begun and may have happened. Approve: do it again. Deny: do not."
         item = Approval(row.id, key, prompt, _payload(effect), asked_at_ms=core.clock.wall_ms())
         core.state.put(("approval", row.id, cell.take_number()), item)
+    if keys:
+        wait = WaitReason.approval()
+        core.state.put_row(replace(row, state=TaskState.SUSPENDED, wait=wait, deferred_until=None))
     return keys
 
 
@@ -154,8 +157,15 @@ def _payload(effect: Effect) -> dict[str, Any]:
         if not effect.call_id:
             positional, named = arguments
             arguments = [*positional, named] if positional else named
-        payload["arguments"] = msgspec.json.decode(msgspec.json.encode(arguments))
+        payload["arguments"] = _as_json(arguments)
     return payload
+
+
+def _as_json(value: Any) -> Any:
+    try:
+        return msgspec.json.decode(msgspec.json.encode(value))
+    except (TypeError, ValueError):  # as a dict with keys that are no text
+        return repr(value)
 
 
 def fire_timers(core: Core) -> None:

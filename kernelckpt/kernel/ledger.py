@@ -106,7 +106,7 @@ class Ledger:
                 raise
             absorb_cancellation()
             done = replace(started, status=EffectStatus.RAISED, error=error_text(error))
-        except Exception as error:  # noqa: BLE001 - whatever the call raised is its outcome
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raised is its outcome
             done = replace(started, status=EffectStatus.RAISED, error=error_text(error))
         else:
             done = replace(started, status=EffectStatus.RETURNED, outcome=data)

@@ -11,13 +11,13 @@ from msgspec.structs import replace
 from kernelckpt.abc import RestoredState
 from kernelckpt.errors import KernelCkptError, RestoreError
 from kernelckpt.kernel.core import Core
-from kernelckpt.kernel.intake import ask_about_effects
+from kernelckpt.kernel.intake import suspend_in_doubt
 from kernelckpt.kernel.signal_router import SignalRouter
 from kernelckpt.kernel.state import KernelState
 from kernelckpt.model.kernel import Value
 from kernelckpt.model.task_state import StateKind, TaskState
 from kernelckpt.model.tcb import Tcb
-from kernelckpt.model.wait import WaitKind, WaitReason
+from kernelckpt.model.wait import WaitKind
 
 
 class RestoreReport(msgspec.Struct, frozen=True):
@@ -171,13 +171,10 @@ def _mend(core: Core, row: Tcb, mended: _Mended) -> None:
         mended.interrupted.append(row.id)
         row = replace(row, state=TaskState.READY)
         core.state.put_row(row)
-    asked = ask_about_effects(core, row)
+    asked = suspend_in_doubt(core, row)
     if asked:
         effects = core.cell(row.id).effects
         mended.in_doubt.extend(f"{row.id}: {effects[int(key.split(':')[1])].name}" for key in asked)
-        core.state.put_row(
-            replace(row, state=TaskState.SUSPENDED, wait=WaitReason.approval(), deferred_until=None)
-        )
         return
     if row.wait is not None and row.wait.kind is WaitKind.SIGNAL:
         core.signal_waiters[row.id] = None

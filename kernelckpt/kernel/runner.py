@@ -16,6 +16,7 @@ from kernelckpt.kernel import ending
 from kernelckpt.kernel.cancellation import absorb_cancellation, is_cancelled
 from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.error_text import placed_error_text
+from kernelckpt.kernel.intake import suspend_in_doubt
 from kernelckpt.kernel.ledger import Ledger
 from kernelckpt.kernel.schedule import Terminate, schedule
 from kernelckpt.kernel.staged import commit_turn
@@ -124,7 +125,7 @@ class Runner:
                 raise
             absorb_cancellation()
             self._fail(row, error)
-        except Exception as error:  # noqa: BLE001 - whatever a program raises fails its task, not the kernel
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - it fails the task, not the kernel
             self._fail(row, error)
         finally:
             turn.close()
@@ -155,7 +156,8 @@ class Runner:
         self._core.events.emit("discarded", row.id, row.budget.turns + 1)
         if self._is_at(row.id):
             now = self._core.state.row(row.id)
-            self._core.state.put_row(replace(now, state=TaskState.READY))
+            if self.stopping or not suspend_in_doubt(self._core, now):  # else it runs again in this process
+                self._core.state.put_row(replace(now, state=TaskState.READY))
             self._core.state.commit(urgent=False)
 
     def _fail(self, row: Tcb, error: BaseException) -> None:

@@ -12,12 +12,11 @@ from kernelckpt.abc import Clock, RuntimeHook
 from kernelckpt.codec.record import unshared
 from kernelckpt.errors import SchedulerStopped, UsageError
 from kernelckpt.kernel import attention, intake
-from kernelckpt.kernel.argument import check_name, kept, listed
+from kernelckpt.kernel.argument import check_name, kept
 from kernelckpt.kernel.clock import SystemClock
 from kernelckpt.kernel.core import result_of
 from kernelckpt.kernel.event import KernelEvent, Listener
 from kernelckpt.kernel.host import End, Host
-from kernelckpt.kernel.partial_hook import whole_hook
 from kernelckpt.kernel.program import Program, ProgramFunction, Programs
 from kernelckpt.kernel.restore import RestoreReport
 from kernelckpt.kernel.snapshot import snapshot_of
@@ -79,7 +78,7 @@ class Scheduler(Host):
             Programs(programs),
             Tools(tools),
             run_id=run_id,
-            hooks=[whole_hook(hook) for hook in listed(hooks, "hooks")],
+            hooks=hooks,
             deps=deps,
             budget=kept(budget, SchedulerBudget, "budget"),
             max_concurrency=max_concurrency,
@@ -167,8 +166,7 @@ class Scheduler(Host):
         disposition = attention.route(self._core, signal, task_id)
         await self._durable(self.commit_number)
         self._core.events.emit("signal", task_id or "", disposition=disposition.value)
-        for hook in self._hooks:
-            await hook.on_signal(self, signal)
+        await self._hooks.on_signal(self, signal)
         return disposition
 
     def approvals(self) -> list[Approval]:

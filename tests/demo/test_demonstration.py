@@ -50,6 +50,8 @@ async def test_the_kernel_comes_through_its_kills_and_bare_asyncio_does_not(made
     assert 1 <= killed.total(lambda life: life.arrived) < killed.total(lambda life: life.in_doubt)
     assert killed.finished.turn == made.tree.turns
     assert len(killed.filings) == 4 * 5 * 4 + 1
+    assert killed.total(lambda life: life.begun - life.repeated) == made.tree.turns
+    assert made.whole.total(lambda life: life.begun) == made.tree.turns
     assert made.whole.total(lambda life: life.repeated) == 0
     assert (tmp_path / "work" / "whole" / REPORT_NAME).read_bytes() == killed.report
     assert b"22 of 22 modules in 5 folders" in killed.report

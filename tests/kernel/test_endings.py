@@ -1,13 +1,14 @@
 """How turns and tasks end: the endings, what a program may return, what it may not."""
 
 import asyncio
+import sys
 
 import anyio
 import pytest
 from kernel_kit import count, kernel_of, kinds, settle, texts
 
 from kernelckpt import Message, SchedulerBudget
-from kernelckpt.errors import TurnEnded, UsageError
+from kernelckpt.errors import EffectError, TurnEnded, UsageError
 
 ENDINGS = {
     "join": lambda turn: turn.join(),
@@ -201,6 +202,18 @@ async def test_none_asks_for_another_turn_until_the_budget_ends_it():
 
     result = await result_of(program, budget=SchedulerBudget(max_turns=7))
     assert (result.termination, result.turns_used) == ("max_turns", 7)
+
+
+async def test_a_program_or_a_call_that_exits_does_not_take_the_process_with_it():
+    async def program(turn):
+        with pytest.raises(EffectError, match="SystemExit: 2"):
+            await turn.effect(leave)
+        leave()
+
+    def leave():
+        sys.exit(2)
+
+    assert "SystemExit: 2" in (await result_of(program)).error
 
 
 async def test_a_program_that_lets_a_foreign_cancellation_escape_fails_alone():

@@ -95,6 +95,33 @@ async def test_stopping_twice_and_from_several_places():
         await kernel.stop()
 
 
+async def test_a_stop_asked_for_while_hooks_start_begins_after_that():
+    class Early(Hook):
+        async def on_start(self, kernel):
+            kernel.request_stop()
+            await settle()
+
+    last = Recorder()
+    async with kernel_of({"once": once}, hooks=[Early(), last]) as kernel:
+        with pytest.raises(SchedulerStopped):
+            await kernel.submit("once", task_id="o")
+    assert last.order == ["start", "stop"]
+
+
+async def test_a_halt_while_hooks_start_is_raised_on_leaving():
+    class Fenced(Hook):
+        async def on_start(self, kernel):
+            kernel.halt(ValueError("fenced"))
+            await settle()
+
+    last = Recorder()
+    with pytest.raises(ValueError, match="fenced"):
+        async with kernel_of({"once": once}, hooks=[Fenced(), last]) as kernel:
+            with pytest.raises(SchedulerStopped, match="halted"):
+                await kernel.submit("once", task_id="o")
+    assert last.order == ["start", "stop"]
+
+
 async def test_hooks_start_in_order_and_stop_in_reverse_after_the_last_turn():
     order = []
 

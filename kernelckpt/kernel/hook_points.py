@@ -1,0 +1,108 @@
+"""Calling hooks: all of them at each point, in order, and what becomes of those that fail."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+import anyio
+
+from kernelckpt.abc import Commit, Hook, KernelHost, RuntimeHook
+from kernelckpt.errors import SchedulerStopped, UsageError
+from kernelckpt.kernel.argument import listed
+
+_POINTS = ("on_start", "on_commit", "ready", "durable", "on_signal", "on_stop")
+
+
+class HookPoints:
+    """The hooks of a kernel. One that raises where it must not halts the kernel."""
+
+    def __init__(self, hooks: Iterable[Any], halt: Callable[[BaseException], None]) -> None:
+        """Hooks may lack points.
+
+        Args:
+            hooks: in the order in which they are called.
+            halt: stops the kernel at once.
+
+        Raises:
+            UsageError: one is no hook.
+        """
+        self._hooks = [_whole(hook) for hook in listed(hooks, "hooks")]
+        self._halt = halt
+
+    async def start(self, kernel: KernelHost) -> None:
+        """Start all; when one cannot, those before it are stopped again."""
+        started: list[RuntimeHook] = []
+        try:
+            for hook in self._hooks:
+                await hook.on_start(kernel)
+                started.append(hook)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await _stop(started, kernel)
+            raise
+
+    async def stop(self, kernel: KernelHost) -> Exception | None:
+        """Stop all in reverse order; the first error of theirs."""
+        return await _stop(self._hooks, kernel)
+
+    def on_commit(self, kernel: KernelHost, commit: Commit) -> None:
+        """Tell all of a commit."""
+        for hook in self._hooks:
+            try:
+                hook.on_commit(kernel, commit)
+            except Exception as error:  # noqa: BLE001 - a commit that a hook missed must not go on
+                self._halt(error)
+
+    async def on_signal(self, kernel: KernelHost, signal: Any) -> None:
+        """Tell all of a signal."""
+        for hook in self._hooks:
+            await hook.on_signal(kernel, signal)
+
+    async def ready(self) -> None:
+        """Return when all let a turn begin.
+
+        Raises:
+            SchedulerStopped: one raised, and the kernel is halted.
+        """
+        await self._ask(lambda hook: hook.ready())
+
+    async def durable(self, commit: int) -> None:
+        """Return when all have what was committed up to this number.
+
+        Raises:
+            SchedulerStopped: one raised, and the kernel is halted.
+        """
+        await self._ask(lambda hook: hook.durable(commit))
+
+    async def _ask(self, ask: Callable[[RuntimeHook], Awaitable[None]]) -> None:
+        for hook in self._hooks:
+            try:
+                await ask(hook)
+            except Exception as error:
+                self._halt(error)
+                raise SchedulerStopped("the kernel was halted by a hook") from error
+
+
+async def _stop(hooks: Sequence[RuntimeHook], kernel: KernelHost) -> Exception | None:
+    first: Exception | None = None
+    for hook in reversed(hooks):
+        try:
+            await hook.on_stop(kernel)
+        except Exception as error:  # noqa: BLE001 - the other hooks stop all the same
+            first = first or error
+    return first
+
+
+def _whole(hook: Any) -> RuntimeHook:
+    """The hook, its missing points doing nothing."""
+    if isinstance(hook, type) or not any(hasattr(hook, point) for point in _POINTS):
+        raise UsageError(f"{hook!r} is not a hook", hint="pass an object with some of the points of `Hook`")
+    return hook if isinstance(hook, RuntimeHook) else _Completed(hook)
+
+
+class _Completed(Hook):
+    def __init__(self, hook: Any) -> None:
+        for point in _POINTS:
+            if hasattr(hook, point):
+                setattr(self, point, getattr(hook, point))
