@@ -10,6 +10,8 @@ from kernelckpt.codec.plain import check_plain
 from kernelckpt.errors import UsageError
 from kernelckpt.kernel.argument import kept
 from kernelckpt.kernel.core import Core
+from kernelckpt.model.event_category import EventCategory, EventPrimitive
+from kernelckpt.model.os_event import SignalDisposed
 from kernelckpt.model.signal import Disposition, QueuedSignal, RuntimeSignal
 from kernelckpt.model.task_state import StateKind
 from kernelckpt.model.tcb import Tcb
@@ -29,6 +31,7 @@ def route(core: Core, raw: RuntimeSignal, task_id: str | None) -> Disposition:
     running = target is not None and target.state.kind is not StateKind.READY
     number = core.state.totals.signals + 1
     disposition = core.router.ingest(item, running, number)
+    core.state.log.append(_disposed(core, item, disposition))
     if disposition in {Disposition.IGNORE, Disposition.DROPPED}:
         return disposition
     if target is not None and disposition is not Disposition.QUEUE:
@@ -40,6 +43,17 @@ def route(core: Core, raw: RuntimeSignal, task_id: str | None) -> Disposition:
         core.wake(target)
     core.state.commit()
     return disposition
+
+
+def _disposed(core: Core, item: RuntimeSignal, disposition: Disposition) -> SignalDisposed:
+    return SignalDisposed(
+        core.state.totals.turn,
+        item.id,
+        disposition.value,
+        core.router.depth,
+        category=EventCategory.IPC,
+        primitive=EventPrimitive.SCHED,
+    )
 
 
 def _enqueue(core: Core, queued: QueuedSignal, number: int, disposition: Disposition) -> None:

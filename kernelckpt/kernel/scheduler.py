@@ -16,6 +16,7 @@ from kernelckpt.kernel.argument import check_name, kept
 from kernelckpt.kernel.clock import SystemClock
 from kernelckpt.kernel.core import result_of
 from kernelckpt.kernel.event import KernelEvent, Listener
+from kernelckpt.kernel.event_log import EventLog
 from kernelckpt.kernel.host import End, Host
 from kernelckpt.kernel.program import Program, ProgramFunction, Programs
 from kernelckpt.kernel.restore import RestoreReport
@@ -304,6 +305,14 @@ class Scheduler(Host):
         """
         self._core.state.row(task_id)
         return ContextView(self._core.cell(task_id))
+
+    @property
+    def event_log(self) -> EventLog:
+        """What rows and signals did since this process began, and what it amounts to (`view()`).
+
+        Kept in memory only, and bounded; the processes of restored rows are in it.
+        """
+        return self._core.state.log
 
     def snapshot(self) -> KernelSnapshot:
         """The kernel's state at this instant."""

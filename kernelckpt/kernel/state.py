@@ -10,8 +10,12 @@ from kernelckpt.abc import Append, Change, Commit, Key, Put, Remove, RestoredSta
 from kernelckpt.codec.record import STREAMS, decode_record, path_of
 from kernelckpt.errors import DecodeError, RestoreError, UnknownTaskError
 from kernelckpt.kernel.cell import Cell
+from kernelckpt.kernel.event_log import EventLog
+from kernelckpt.kernel.row_event import row_events
 from kernelckpt.kernel.table import TaskTable
 from kernelckpt.model.kernel import KernelTotals
+from kernelckpt.model.os_event import AgentProcessChanged
+from kernelckpt.model.process_view import AgentProcess
 from kernelckpt.model.signal import QueuedSignal
 from kernelckpt.model.tcb import Tcb
 
@@ -31,6 +35,7 @@ class KernelState:
         self.totals = KernelTotals()
         self.queued: dict[int, QueuedSignal] = {}
         self.number = 0
+        self.log = EventLog()
         self._cells: dict[str, Cell] = {}
         self._changes: list[Change] = []
         self._on_commit = on_commit
@@ -61,7 +66,9 @@ class KernelState:
         self._changes.append(Put(key, record))
 
     def put_row(self, row: Tcb) -> None:
-        """Set a task's row."""
+        """Set a task's row, and note in the event log what that means."""
+        for event in row_events(self.totals.turn, self.table.get(row.id), row):
+            self.log.append(event)
         self.put(("task", row.id, 0), row)
 
     def remove(self, key: Key) -> None:
@@ -69,6 +76,7 @@ class KernelState:
         kind, task, number = key
         if kind == "task":
             self.table.remove(task)
+            self.log.forget(task)
             self._cells.pop(task, None)
         elif kind == "signal":
             self.queued.pop(number, None)
@@ -124,12 +132,18 @@ class KernelState:
             if not isinstance(record, Tcb) or record.id != key[1]:
                 raise DecodeError(f"{path_of(key)}: holds another task", path=path_of(key))
             self._set(key, record)
+            self._recall(record)
         for key, data in state.records.items():
             if key[0] != "task":
                 self._owned(key)
                 self._set(key, decode_record(key, data))
         for key, items in state.streams.items():
             self._load_stream(key, items)
+
+    def _recall(self, row: Tcb) -> None:
+        process = AgentProcess.from_tcb(row)
+        if process is not None:
+            self.log.append(AgentProcessChanged.of(row.changed_turn, process))
 
     def _load_stream(self, key: Key, items: Sequence[bytes]) -> None:
         kind, task, generation = key

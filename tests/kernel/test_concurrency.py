@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import sys
+import weakref
 
 import anyio
 import pytest
@@ -171,13 +172,14 @@ async def test_no_asyncio_task_is_left_behind():
 
 
 async def test_a_kernel_that_has_ended_is_garbage():
-    import weakref
+    async def live():
+        async with kernel_of({"count": count}) as kernel:
+            await kernel.submit("count", task_id="c")
+            await kernel.join("c")
+            return weakref.ref(kernel)
 
-    async with kernel_of({"count": count}) as kernel:
-        await kernel.submit("count", task_id="c")
-        await kernel.join("c")
-    reference = weakref.ref(kernel)
-    del kernel
+    reference = await asyncio.ensure_future(live())
+    await settle()
     gc.collect()
     assert reference() is None
 

@@ -15,6 +15,7 @@ def scripts(depth=2):
     policy = st.sampled_from(POLICIES)
     text = st.text(st.characters(codec="utf-8"), max_size=4)
     steps = [
+        st.tuples(st.just("effect"), policy),
         st.tuples(st.just("say"), text),
         st.tuples(st.just("spend"), st.integers(0, 50)),
         st.tuples(st.just("state"), st.dictionaries(text, st.integers(-9, 9), max_size=3)),

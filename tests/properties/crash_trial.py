@@ -138,7 +138,12 @@ class Trial:
                 await kernel.send(row.id, f"message {name}", key=name)
         elif wait == "signal":
             item = RuntimeSignal(
-                SignalSource.CUSTOM, SignalType.EVENT, Urgency.HIGH, f"signal {name}", dedupe_key=name
+                SignalSource.CUSTOM,
+                SignalType.EVENT,
+                Urgency.HIGH,
+                f"signal {name}",
+                dedupe_key=name,
+                id=name,
             )
             await kernel.signal(item, row.id)
         elif note == "go on":
