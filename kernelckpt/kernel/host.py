@@ -126,7 +126,9 @@ class Host:
                 await self._stopped.wait()
         finally:  # whoever cancels this a second time gets no leaked tasks either
             was_cancelled = await self._close_group(value)
-        if self._failure is not None and (value is None or isinstance(value, SchedulerStopped)):
+        if self._failure is not None and (
+            value is None or was_cancelled or isinstance(value, SchedulerStopped)
+        ):
             raise self._failure
         if self._failure is not None and value is not None:
             value.add_note(f"the kernel was halted: {error_text(self._failure)}")
@@ -196,7 +198,7 @@ class Host:
             for end in self._ends.values():
                 end.event.set()
             self._quiet.set()
-            if self._callbacks and self._group is not None:
+            if (self._callbacks or self._failure is not None) and self._group is not None:
                 self._group.cancel_scope.cancel()  # the body may be waiting for something else
 
     async def _drain(self, grace: float) -> None:

@@ -2,10 +2,11 @@
 
 import asyncio
 
+import anyio
 import pytest
 from hook_kit import GatedStorage, count, listen, make, pass_time, settled
 
-from kernelckpt import MemoryStorage, load
+from kernelckpt import LogOptions, MemoryStorage, load
 from kernelckpt.errors import (
     CheckpointFailedError,
     FencedError,
@@ -14,7 +15,7 @@ from kernelckpt.errors import (
     SyncFailedError,
 )
 from kernelckpt.log import list_checkpoints
-from kernelckpt.testing.clock import ManualClock
+from kernelckpt.testing import ManualClock
 
 
 def full():
@@ -80,6 +81,18 @@ async def test_too_many_failures_in_a_row_halt_the_kernel():
     assert isinstance(caught.value.__cause__, StorageFullError)
     assert ran == [], "no output before what it rests on is durable"
     assert len(storage.errors) == 7, "two failures are borne, the third is the last"
+
+
+async def test_a_body_that_waits_for_something_else_is_ended_by_the_halt():
+    storage, clock = GatedStorage(), ManualClock()
+    kernel, _ = make(storage, {"listen": listen}, clock=clock, max_consecutive_failures=0)
+    with pytest.raises(CheckpointFailedError):
+        async with kernel:
+            storage.errors.append(full())
+            sending = asyncio.create_task(kernel.submit("listen", task_id="l"))
+            await anyio.sleep_forever()
+    with pytest.raises(SchedulerStopped):
+        await sending
 
 
 async def test_a_kernel_that_was_halted_can_be_started_again_and_goes_on():
@@ -148,8 +161,6 @@ async def test_a_kernel_that_was_taken_over_halts_before_another_output():
 
 
 async def test_a_failed_base_is_told_and_the_deltas_go_on():
-    from kernelckpt import LogOptions
-
     class BadBlobs(GatedStorage):
         async def write_part(self, *_):
             raise full()

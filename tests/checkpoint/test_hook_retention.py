@@ -11,7 +11,7 @@ from hook_kit import listen, make, settled
 from kernelckpt import FileStorage, MemoryStorage, Retention, SchedulerBudget, load
 from kernelckpt.errors import NotFoundError
 from kernelckpt.log import list_checkpoints
-from kernelckpt.testing.clock import ManualClock
+from kernelckpt.testing import ManualClock
 
 
 def bytes_below(folder: Path):

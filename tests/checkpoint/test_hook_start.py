@@ -15,7 +15,7 @@ from kernelckpt.errors import (
     UsageError,
 )
 from kernelckpt.log import list_checkpoints
-from kernelckpt.testing.clock import ManualClock
+from kernelckpt.testing import ManualClock
 
 
 async def say(storage, *texts, run_id="run", **settings):

@@ -16,7 +16,7 @@ from kernelckpt import (
     load,
 )
 from kernelckpt.log import list_checkpoints
-from kernelckpt.testing.clock import ManualClock
+from kernelckpt.testing import ManualClock
 
 
 async def test_each_turn_is_written_as_it_commits():
