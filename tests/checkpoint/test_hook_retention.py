@@ -96,7 +96,7 @@ async def test_a_pinned_checkpoint_stays_restorable_and_an_old_one_does_not():
     gone = [number for number in range(1, max(left)) if number not in left]
     assert gone
     for number in gone:
-        with pytest.raises(NotFoundError, match="pin|no checkpoint"):
+        with pytest.raises(NotFoundError, match=r"pin|no checkpoint"):
             await load(storage, "run", number)
 
 

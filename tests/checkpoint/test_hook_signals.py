@@ -20,8 +20,12 @@ CHILD = Path(__file__).with_name("signal_child.py")
 async def begin(folder, mode):
     """A child that is at work."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(CHILD), str(folder), mode,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        sys.executable,
+        str(CHILD),
+        str(folder),
+        mode,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     with anyio.fail_after(30):
         line = await process.stdout.readline()

@@ -83,9 +83,7 @@ async def test_waits_ask_for_nothing_when_told_so():
 
 
 def alarm(urgency):
-    return RuntimeSignal(
-        SignalSource.CUSTOM, SignalType.ALERT, urgency, "look", id=f"alarm-{urgency}"
-    )
+    return RuntimeSignal(SignalSource.CUSTOM, SignalType.ALERT, urgency, "look", id=f"alarm-{urgency}")
 
 
 @pytest.mark.parametrize(("urgency", "asked"), [(Urgency.NORMAL, []), (Urgency.HIGH, ["signal"])])
@@ -207,9 +205,7 @@ async def test_how_far_turns_run_ahead_of_a_slow_storage_is_bounded():
     async with kernel:
         storage.block()
         submits = [
-            asyncio.create_task(
-                kernel.submit("busy", task_id=name, budget=SchedulerBudget(max_turns=1000))
-            )
+            asyncio.create_task(kernel.submit("busy", task_id=name, budget=SchedulerBudget(max_turns=1000)))
             for name in "abc"
         ]
         await settled()

@@ -189,7 +189,9 @@ class Trial:
         await hearing
         wanted = -signal.SIGKILL if kill else -signal.SIGTERM
         if await process.wait() != wanted:
-            self.faults.append(f"it ended by itself ({process.returncode}): {(await complaints).decode()[-1500:]}")
+            self.faults.append(
+                f"it ended by itself ({process.returncode}): {(await complaints).decode()[-1500:]}"
+            )
         await complaints
         await self._judge(life)
 

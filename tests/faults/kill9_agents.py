@@ -180,8 +180,9 @@ class Desk:
         try:
             await self._kernel.send(task_id, text, key=text)
         except UsageError as error:
-            return tell(refused=text, why=str(error))
-        tell(sent=text)
+            tell(refused=text, why=str(error))
+        else:
+            tell(sent=text)
 
     async def _approve(self, task_id: str, key: str) -> None:
         await self._kernel.approve(task_id, key)
@@ -237,7 +238,10 @@ async def main(url: str, socket: str) -> None:
     )
     async with kernel:
         restored = kernel.restored
-        tell(started=list(restored.in_doubt) if restored else [], notes=list(restored.notes) if restored else [])
+        tell(
+            started=list(restored.in_doubt) if restored else [],
+            notes=list(restored.notes) if restored else [],
+        )
         await Desk(kernel, saver).serve()
 
 

@@ -15,7 +15,11 @@ async def test_a_few_kills_lose_nothing_and_repeat_nothing():
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    out, _ = await process.communicate()
+    try:
+        out, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
     assert process.returncode == 0, out.decode()
     assert b"8/8 kills" in out
     assert b"0 faults after 8 kills" in out
