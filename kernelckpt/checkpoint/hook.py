@@ -23,8 +23,9 @@ from kernelckpt.checkpoint.os_signal import (
     unclaimed,
 )
 from kernelckpt.checkpoint.stats import HookStats
+from kernelckpt.checkpoint.upkeep import Upkeep
 from kernelckpt.codec.record import encode_record
-from kernelckpt.errors import KernelCkptError, NotFoundError, RestoreError, UsageError
+from kernelckpt.errors import NotFoundError, RestoreError, UsageError
 from kernelckpt.log import CheckpointInfo, LogOptions, Retention, RunLog, read_run
 from kernelckpt.model.signal import RuntimeSignal, Urgency
 from kernelckpt.storage import open_storage
@@ -117,7 +118,7 @@ class CheckpointHook(Hook):
         self._tap = SignalTap()
         self._turns_since = 0
         self._commits = 0
-        self._pruned = 0
+        self._upkeep: Upkeep | None = None
         self._hold = 0.0
         self._restore_seconds = 0.0
         self._closed = False
@@ -130,6 +131,9 @@ class CheckpointHook(Hook):
             raise UsageError(
                 "this hook is in use by a scheduler", hint="give each scheduler a hook of its own"
             )
+        if kernel.commit_number:
+            message = "the kernel has a state already that this hook knows nothing of"
+            raise UsageError(message, hint="let only one hook restore: put this one first, or alone")
         self._kernel = kernel
         begun = time.perf_counter()
         try:
@@ -140,9 +144,8 @@ class CheckpointHook(Hook):
             raise
         self._restore_seconds = time.perf_counter() - begun
         kernel.start_soon(self._write)
-        kernel.start_soon(self._keep_small)
-        if self._every is not None:
-            kernel.start_soon(self._keep_time, self._every)
+        self._upkeep = Upkeep(kernel, self._log, every=self._every, retention=self._retention)
+        self._upkeep.start()
         if self._tap.open(unclaimed((*self._signals, *self._stop_signals))):
             kernel.start_soon(self._hear)
 
@@ -223,7 +226,7 @@ class CheckpointHook(Hook):
             base_bytes=seen.base_bytes,
             commits=self._commits,
             failures=seen.failures,
-            pruned_bytes=self._pruned,
+            pruned_bytes=self._upkeep.pruned if self._upkeep else 0,
             append_seconds=seen.append_seconds,
             longest_hold_seconds=max(self._hold, seen.longest_slice_seconds),
             restore_seconds=self._restore_seconds,
@@ -289,34 +292,6 @@ class CheckpointHook(Hook):
 
     async def _write(self) -> None:
         await self._opened().run()
-
-    async def _keep_time(self, every: float) -> None:
-        """Periodic checkpoints."""
-        kernel, log = self._kernel, self._opened()
-        assert kernel is not None
-        while True:
-            await kernel.clock.sleep(every)
-            if log.staged_commit > log.durable_commit:
-                log.request_flush("time")
-
-    async def _keep_small(self) -> None:
-        """Bases when they pay, and pruning after them."""
-        kernel, log = self._kernel, self._opened()
-        assert kernel is not None
-        while True:
-            await kernel.clock.sleep(min(self._every or 1.0, 1.0))
-            if log.base_is_due():
-                await self._base(log, kernel)
-
-    async def _base(self, log: RunLog, kernel: KernelHost) -> None:
-        try:
-            await log.write_base(kernel.scan())
-            pruned = await log.prune(self._retention)
-            self._pruned += pruned.size
-        except KernelCkptError as error:
-            if log.failure is not None:
-                return  # the log has said so already, and halts the kernel
-            kernel.report("base_failed", error=str(error))
 
     async def _hear(self) -> None:
         async for signum in self._tap:

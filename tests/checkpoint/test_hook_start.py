@@ -228,3 +228,27 @@ async def test_after_a_clean_stop_a_kernel_still_answers():
         assert (await kernel.join("c")).text == "counted"
     assert (await kernel.join("c")).text == "counted"
     assert hook.stats.checkpoints > 0
+
+
+async def test_a_second_hook_of_a_restored_kernel_is_refused_and_the_first_lets_go():
+    state, clock = MemoryStorage(), ManualClock()
+    await say(state, "one", clock=clock)
+    hooks = [CheckpointHook(storage, every=None, owner_wait=0) for storage in (state, MemoryStorage())]
+    with pytest.raises(UsageError, match="only one hook restore"):
+        async with Scheduler({"listen": listen}, run_id="run", hooks=hooks):
+            pass
+    assert await say(MemoryStorage(state._state), "two", clock=clock) == ["one", "two"]
+
+
+async def test_a_start_that_is_cancelled_lets_go_of_the_run():
+    state, clock = MemoryStorage(), ManualClock()
+    other = MemoryStorage(state._state)
+    held = await other.acquire("run", "somebody")
+    kernel, _ = make(state, {"listen": listen}, clock=clock, owner_wait=60)
+    entering = asyncio.create_task(tasks_of(kernel))
+    await settled()
+    entering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    await other.release("run", held.epoch)
+    assert await say(other, "one") == ["one"]

@@ -111,6 +111,8 @@ class Life:
     def _asks(self, asks: str, key: str, effect: str, turns: int) -> None:
         if self._record.answered.get((asks, key)) and not effect:
             self._trial.faults.append(f"{asks}: {key} was answered and is asked again")
+        if not effect:
+            self._record.asked.add((asks, key))
         if (asks, key) in self._decided:
             return
         self._decided.add((asks, key))

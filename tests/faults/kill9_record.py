@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import cached_property
 
 import msgspec
 
@@ -20,6 +21,7 @@ class Record:
         self.submitted: set[str] = set()
         self.turns: dict[str, int] = {}
         self.sent: dict[str, bool] = {}
+        self.asked: set[tuple[str, str]] = set()
         self.answered: dict[tuple[str, str], str] = {}
         self.joined: dict[str, str] = {}
         self.saved = 0
@@ -33,6 +35,7 @@ class Record:
             for task_id in gone & known.keys():
                 del known[task_id]
         self.sent = {text: acked for text, acked in self.sent.items() if text.split()[0] not in gone}
+        self.asked = {pair for pair in self.asked if pair[0] not in gone}
         self.answered = {pair: status for pair, status in self.answered.items() if pair[0] not in gone}
         self.filings = Counter({pair: n for pair, n in self.filings.items() if pair[0] not in gone})
 
@@ -50,7 +53,7 @@ class Check:
             for task_id, context in snapshot.contexts.items()
         }
 
-    @property
+    @cached_property
     def gone(self) -> set[str]:
         """Tasks that were joined and then left the table, as `keep_done` allows."""
         helpers = {task for task in self._record.turns if "/" in task and task not in self._rows}
@@ -121,6 +124,10 @@ class Check:
             held = {item.key: item.status.value for item in self._snapshot.approvals.get(task_id, ())}
             if held.get(key) != status:
                 yield f"{task_id}: {key} was {status}, now it is {held.get(key)}"
+        for task_id, key in self._record.asked:
+            items = self._snapshot.approvals.get(task_id, ())
+            if task_id not in self.gone and key not in [item.key for item in items]:
+                yield f"{task_id}: {key} was asked, and the question is lost"
         for task_id, items in self._snapshot.approvals.items():
             twice = [key for key, count in Counter(item.key for item in items).items() if count > 1]
             if twice:

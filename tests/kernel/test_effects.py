@@ -319,6 +319,38 @@ async def test_another_call_in_doubt_that_is_denied_raises_in_the_program():
     assert world.calls == [7]
 
 
+async def test_several_calls_in_doubt_are_decided_one_by_one():
+    world, recorder = World(), Recorder()
+
+    async def stuck(number):
+        world.calls.append(number)
+        if len(world.calls) <= 3:
+            await anyio.sleep_forever()
+        return number
+
+    async def program(turn):
+        calls = [turn.effect(stuck, number) for number in range(3)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        return turn.complete(output=[o if isinstance(o, int) else type(o).__name__ for o in outcomes])
+
+    async with kernel_of({"p": program}, hooks=[recorder]) as kernel:
+        await kernel.submit("p", task_id="t")
+        await settle()
+        saved = recorder.saved()
+        kernel.request_stop(0)
+    async with kernel_of({"p": program}, hooks=[Recorder(saved)]) as kernel:
+        await kernel.idle()
+        first, second, third = kernel.approvals()
+        await kernel.deny("t", first.key)
+        await kernel.approve("t", third.key)
+        await kernel.idle()
+        assert [item.key for item in kernel.approvals()] == [second.key]
+        assert world.calls == [0, 1, 2]
+        await kernel.approve("t", second.key)
+        assert (await kernel.join("t")).output == ["EffectDenied", 1, 2]
+    assert sorted(world.calls[3:]) == [1, 2]
+
+
 async def test_a_decision_survives_another_crash():
     world = World()
     saved, program = await crashed_in_a_call(world, "ask")
@@ -450,8 +482,26 @@ async def test_no_call_is_begun_for_a_cancelled_task_even_if_its_program_goes_on
     assert "not at work: no call is begun" in outcome[0]
 
 
+async def test_no_call_is_begun_after_the_grace_of_a_stop_even_if_its_program_goes_on():
+    world, begun = World(), anyio.Event()
+
+    async def program(turn):
+        begun.set()
+        try:
+            await anyio.sleep_forever()
+        except BaseException:
+            return turn.complete(output=await turn.effect(world.pay, 5))
+
+    async with kernel_of({"p": program}) as kernel:
+        await kernel.submit("p", task_id="t")
+        await begun.wait()
+        await kernel.stop(grace=0)
+    assert world.calls == []
+    assert kinds(kernel)["t"] == ("ready", None)
+
+
 async def test_a_call_of_a_background_task_that_outlives_its_turn_does_not_taint_the_next():
-    go_on, tasks, world = anyio.Event(), [], World()
+    go_on, tasks, world, recorder = anyio.Event(), [], World(), Recorder()
 
     async def slow(number):
         world.calls.append(number)
@@ -467,9 +517,11 @@ async def test_a_call_of_a_background_task_that_outlives_its_turn_does_not_taint
             return None
         go_on.set()
         await settle()
+        assert tasks[0].done()
+        assert effects_of(recorder.saved()) == []
         return turn.complete(output=await turn.effect(slow, 1))
 
-    result = await run(program)
+    result = await run(program, hooks=[recorder])
     assert result.output == 2  # made anew, not taken from the call of the turn before
     assert world.calls == [1, 1]
     await tasks[0]

@@ -285,6 +285,27 @@ async def test_a_small_join_names_exactly_who_is_waited_for():
         assert (await kernel.join("p")).output == ["a", "b"]
 
 
+@pytest.mark.parametrize("names", [("w",), ()])
+async def test_what_a_join_returns_is_durable(names):
+    gate, results = Gate(held=False), []
+    async with kernel_of({"wait": wait}, hooks=[gate]) as kernel:
+        await kernel.submit("wait", task_id="w")
+
+        async def join():
+            results.append(await kernel.join(*names))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(join)
+            await settle()
+            gate.hold()
+            group.start_soon(kernel.cancel, "w")
+            await settle()
+            assert kinds(kernel)["w"] == ("done", None)
+            assert results == []
+            gate.open()
+        assert len(results) == 1
+
+
 async def test_join_from_outside_returns_only_what_is_durable():
     gate = Gate(held=False)
     async with kernel_of({"wait": wait, "once": once}, hooks=[gate]) as kernel:

@@ -301,6 +301,13 @@ async def test_after_a_crash_a_call_in_doubt_waits_for_a_decision(approve):
     assert sorted(called) == (["a", "b", "b", "c"] if approve else ["a", "b", "c"])
 
 
+async def test_after_a_crash_answers_come_in_the_order_of_the_calls_however_the_records_come():
+    saved, program, step, _ = await crashed_in_tools(policy="idempotent")
+    saved.records = dict(reversed(saved.records.items()))
+    async with kernel_of({"p": program}, tools=[step], hooks=[Recorder(saved)]) as kernel:
+        assert [entry[0] for entry in (await kernel.join("t")).output] == ["a", "b", "c"]
+
+
 async def test_an_outcome_is_shown_though_its_tool_is_not_there_any_more():
     recorder, program = Recorder(), agent(ToolCall("1", "add", {"a": 1, "b": 2}))
     async with kernel_of({"p": program}, tools=[add], hooks=[recorder]) as kernel:
