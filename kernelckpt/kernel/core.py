@@ -223,13 +223,20 @@ class Core:
             return
         pending.remove(child.id)
         parent = self.state.row(child.parent or "")
+        named = parent.wait.children if parent.wait is not None else ()
         if not pending:
             self.wake(parent)
+        elif len(pending) <= _EXACT_JOIN or 2 * len(pending) <= len(named):
+            self._name_pending(parent.id)
+
+    def _name_pending(self, parent: str | None) -> None:
+        """Have the row of a joining task name exactly those that have not ended."""
+        pending = self._joining.get(parent) if parent is not None else None
+        row = self.state.table.get(parent) if parent is not None else None
+        if row is None or row.wait is None or pending is None or len(row.wait.children) == len(pending):
             return
-        named = parent.wait.children if parent.wait is not None else ()
-        if len(pending) <= _EXACT_JOIN or 2 * len(pending) <= len(named):
-            left = tuple(name for name in named if name in pending)
-            self.state.put_row(replace(parent, wait=WaitReason.sub_agent_join(left)))
+        left = tuple(name for name in row.wait.children if name in pending)
+        self.state.put_row(replace(row, wait=WaitReason.sub_agent_join(left)))
 
     def open_effects_to_ask(self, task_id: str) -> Iterator[int]:
         """Numbers of the effects that were begun, may have happened, and must not simply be repeated."""
@@ -261,6 +268,7 @@ class Core:
             raise UsageError(
                 f"task {task_id!r} cannot be forgotten: {live[0]!r} is not finished", hint="cancel it first"
             )
+        self._name_pending(rows[-1].parent)
         for row in rows:
             self._done_roots.pop(row.id, None)
             self.state.forget(row.id)

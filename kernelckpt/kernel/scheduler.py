@@ -39,7 +39,8 @@ class Scheduler(Host):
     """Hosts a table of tasks and runs their turns; an async context manager.
 
     Entering calls each hook's `on_start`, which may restore a state; leaving stops gracefully: running
-    turns are given ten seconds, the hooks write what is to be written.
+    turns are given ten seconds, the hooks write what is to be written. A kernel that is halted, by a hook or
+    by a storage that has failed for good, cancels the body of its `async with`, which then raises why.
     """
 
     def __init__(

@@ -194,6 +194,26 @@ async def test_a_join_of_many_is_right_after_a_restore_in_the_middle():
         assert (await kernel.join("b")).output == 300
 
 
+async def test_forgetting_an_ended_child_of_a_large_join_leaves_a_state_that_can_be_restored():
+    async def boss(turn):
+        if turn.number == 1:
+            return turn.join(*[turn.spawn("wait", task_id=f"w{number}") for number in range(300)])
+        return turn.complete(output=len(turn.results))
+
+    recorder = Recorder()
+    async with kernel_of({"boss": boss, "wait": wait}, hooks=[recorder]) as kernel:
+        await kernel.submit("boss", task_id="b")
+        await kernel.idle()
+        for number in range(3):
+            await kernel.cancel(f"w{number}")
+        await kernel.forget("w1")
+        assert set(kernel.tasks.get("b").wait.children) == {f"w{number}" for number in range(3, 300)}
+    async with kernel_of({"boss": boss, "wait": wait}, hooks=[Recorder(recorder.saved())]) as kernel:
+        for number in range(3, 300):
+            await kernel.cancel(f"w{number}")
+        assert (await kernel.join("b")).output == 299
+
+
 async def test_timers_are_armed_again_and_overdue_ones_are_due_at_once():
     clock, recorder = ManualClock(), Recorder()
 
