@@ -23,7 +23,8 @@ class WaitReason(Record, frozen=True):
 
     Attributes:
         kind: which kind of wait.
-        children: the tasks waited for; only with `sub_agent_join`.
+        children: the tasks waited for; only with `sub_agent_join`. A live row that joins more than 64 may
+            name some that have ended already, until half of them have.
         note: what an external wait is for, as its program said.
     """
 
