@@ -130,8 +130,12 @@ def _questions(run: DecodedRun, row: Tcb) -> Iterator[str]:
     for item in approvals:
         if item.task_id != row.id:
             yield f"the question {item.key!r} is that of task {item.task_id!r}"
-        number = item.key.removeprefix(EFFECT_KEY)
-        if item.pending and number != item.key and not (number.isdecimal() and int(number) in effects):
+        number = item.key.removeprefix(EFFECT_KEY).partition(".")[0]
+        if (
+            item.pending
+            and item.key.startswith(EFFECT_KEY)
+            and not (number.isdecimal() and int(number) in effects)
+        ):
             yield f"the question {item.key!r} is about a call that is not there"
 
 

@@ -41,6 +41,8 @@ def is_urgent(item: RuntimeSignal) -> bool:
 class CheckpointHook(Hook):
     """Writes the live kernel state to a storage, and brings it back on start."""
 
+    restores = True
+
     def __init__(
         self,
         storage: str | StorageBackend,
@@ -301,6 +303,7 @@ class CheckpointHook(Hook):
                 assert self._kernel is not None
                 self._kernel.call_at_end(partial(die_of, signum))
                 self._kernel.request_stop()
+                self._tap.close()  # the next one does what it would have done: nobody is locked in
                 return
 
     def _tell_failure(self, error: BaseException, consecutive: int) -> None:

@@ -30,11 +30,12 @@ def route(core: Core, raw: RuntimeSignal, task_id: str | None) -> Disposition:
         return Disposition.DROPPED
     running = target is not None and target.state.kind is not StateKind.READY
     number = core.state.totals.signals + 1
-    disposition = core.router.ingest(item, running, number)
+    direct = target is not None and core.waits_for(target, WaitKind.SIGNAL)
+    disposition = core.router.ingest(item, running, number, keep=not direct)
     core.state.log.append(_disposed(core, item, disposition))
     if disposition in {Disposition.IGNORE, Disposition.DROPPED}:
         return disposition
-    if target is not None and disposition is not Disposition.QUEUE:
+    if target is not None and (direct or disposition is not Disposition.QUEUE):
         core.deliver(target.id, item)
     else:
         _enqueue(core, QueuedSignal(item, task_id), number, disposition)

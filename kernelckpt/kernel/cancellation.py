@@ -13,6 +13,12 @@ def is_cancelled() -> bool:
     return anyio.current_effective_deadline() == -math.inf
 
 
+def was_cancelled_here() -> bool:
+    """Whether this asyncio task was asked to end, as by `asyncio.timeout` or a task group of the program."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def absorb_cancellation() -> None:
     """Take back the cancellations of this asyncio task that came from no scope.
 

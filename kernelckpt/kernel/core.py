@@ -74,6 +74,7 @@ class Core:
         self._queued: set[str] = set()
         self._keep_done = keep_done
         self._done_roots: dict[str, None] = {}
+        self._holders: dict[str, str] = {}
         self._joining: dict[str, set[str]] = {}
         self._clock_start = (clock.monotonic(), clock.wall_ms())
 
@@ -208,13 +209,33 @@ class Core:
             if approval.pending:
                 self.state.remove(("approval", task_id, number))
 
+    def refuse_consumed(self, child: Tcb) -> None:
+        """Raise `UsageError` if a turn of its parent is reading the result of an ended child."""
+        parent = self._parent_of_join(child)
+        if parent is None or parent.state.kind is StateKind.READY or self._joins(parent):
+            return
+        message = f"task {child.id!r}: its result is in the hands of {parent.id!r}"
+        raise UsageError(message, hint="extend it before its parent goes on, or after that turn")
+
+    def _parent_of_join(self, child: Tcb) -> Tcb | None:
+        parent = self.state.table.get(child.parent) if child.parent is not None else None
+        if parent is None or parent.state.is_terminal() or child.id not in parent.joined:
+            return None
+        return parent
+
+    def _joins(self, row: Tcb) -> bool:
+        return row.wait is not None and row.wait.kind is WaitKind.SUB_AGENT_JOIN
+
     def reopen(self, row: Tcb) -> None:
-        """Make a task that had ended ready again."""
+        """Make a task that had ended ready again; a parent that was to read its result waits anew."""
         proc = replace(row.proc, result=None) if row.proc else None
         self.state.put_row(replace(row, state=TaskState.READY, proc=proc, result=None))
         if row.parent is None:
             self._done_roots.pop(row.id, None)
             self.live_roots[row.id] = None
+        parent = self._parent_of_join(row)
+        if parent is not None:
+            self.join(parent, [child for child in parent.joined if child in self.state.table])
         self.push(row.id)
 
     def _tell_parent(self, child: Tcb) -> None:
@@ -273,6 +294,7 @@ class Core:
             self._done_roots.pop(row.id, None)
             self.state.forget(row.id)
             self.asked.pop(row.id, None)
+            self._holders.pop(row.id, None)
 
     def forget_surplus(self) -> bool:
         """Forget the oldest finished roots beyond `keep_done`; whether there were any."""
@@ -281,10 +303,20 @@ class Core:
         forgot = False
         surplus = len(self._done_roots) - self._keep_done
         for root in list(islice(self._done_roots, max(0, surplus))):
-            if all(row.state.is_terminal() for row in self.subtree(root)):
+            if not self._is_held(root):
                 self.forget(root)
                 forgot = True
         return forgot
+
+    def _is_held(self, root: str) -> bool:
+        """Whether a descendant lives; the one found is asked first the next time, not the whole tree."""
+        holder = self.state.table.get(self._holders.get(root, ""))
+        if holder is not None and not holder.state.is_terminal():
+            return True
+        live = next((row.id for row in reversed(self.subtree(root)) if not row.state.is_terminal()), None)
+        if live is not None:
+            self._holders[root] = live
+        return live is not None
 
     def note_done_root(self, task_id: str) -> None:
         """Count a restored finished root among those `keep_done` limits."""

@@ -28,6 +28,9 @@ class HookPoints:
             UsageError: one is no hook.
         """
         self._hooks = [_whole(hook) for hook in listed(hooks, "hooks")]
+        if sum(bool(getattr(hook, "restores", False)) for hook in self._hooks) > 1:
+            message = "two of the hooks restore a state: the second could never start again"
+            raise UsageError(message, hint="let only one hook restore")
         self._halt = halt
 
     async def start(self, kernel: KernelHost) -> None:
@@ -57,7 +60,10 @@ class HookPoints:
     async def on_signal(self, kernel: KernelHost, signal: Any) -> None:
         """Tell all of a signal."""
         for hook in self._hooks:
-            await hook.on_signal(kernel, signal)
+            try:
+                await hook.on_signal(kernel, signal)
+            except Exception as error:  # noqa: BLE001 - the signal was taken: its sender must not try again
+                kernel.report("hook_failed", error=str(error))
 
     async def ready(self) -> None:
         """Return when all let a turn begin.

@@ -17,6 +17,7 @@ from kernelckpt.abc import Clock, Commit, Key, RestoredState, RuntimeHook
 from kernelckpt.errors import SchedulerStopped, UsageError
 from kernelckpt.kernel import restore
 from kernelckpt.kernel.argument import milliseconds
+from kernelckpt.kernel.cancellation import was_cancelled_here
 from kernelckpt.kernel.core import Core, result_of
 from kernelckpt.kernel.error_text import error_text
 from kernelckpt.kernel.hook_points import HookPoints
@@ -223,7 +224,9 @@ class Host:
         await self._quiet.wait()
 
     def _is_stopping(self) -> bool:
-        cancelled = self._host_task is not None and self._host_task.cancelling() > 0
+        cancelled = (  # both are, when the loop is torn down; a body may also have caught its own
+            self._host_task is not None and self._host_task.cancelling() > 0 and was_cancelled_here()
+        )
         return cancelled or self._runner.stopping
 
     # running
@@ -288,6 +291,7 @@ class Host:
 
     async def _confirm(self, commit: int, then: Callable[[], None] | None = None) -> None:
         try:
+            await checkpoint()  # an eager task factory would begin this within the commit
             with suppress(SchedulerStopped):
                 await self._durable(commit)
         finally:

@@ -16,6 +16,7 @@ from kernelckpt.model.approval import Approval, ApprovalStatus
 from kernelckpt.model.budget import SchedulerBudget
 from kernelckpt.model.effect import Effect, EffectStatus
 from kernelckpt.model.inbox import InboxEntry, SentKey
+from kernelckpt.model.kernel import Value
 from kernelckpt.model.message import Message
 from kernelckpt.model.task_state import StateKind, TaskState
 from kernelckpt.model.tcb import Tcb
@@ -116,12 +117,17 @@ def answer(
 def _settle(core: Core, task_id: str, number: int, item: Approval) -> None:
     core.state.put(("approval", task_id, number), item)
     if item.key.startswith(EFFECT_KEY):
-        effect_number = int(item.key.removeprefix(EFFECT_KEY))
+        effect_number = effect_number_of(item.key)
         effect = core.cell(task_id).effects[effect_number]
         status = EffectStatus.PLANNED if item.approved else EffectStatus.DENIED
         error = "" if item.approved else item.reason or "denied"
         core.state.put(("effect", task_id, effect_number), replace(effect, status=status, error=error))
         core.state.remove(("approval", task_id, number))
+
+
+def effect_number_of(key: str) -> int:
+    """The number of the effect that a question is about."""
+    return int(key.removeprefix(EFFECT_KEY).partition(".")[0])
 
 
 def pending_approvals(core: Core, task_id: str) -> list[Approval]:
@@ -135,11 +141,11 @@ def suspend_in_doubt(core: Core, row: Tcb) -> list[str]:
     known = {item.key for item in cell.approvals.values()}
     keys = []
     for number in core.open_effects_to_ask(row.id):
-        key = f"{EFFECT_KEY}{number}"
+        effect = cell.effects[number]
+        key = f"{EFFECT_KEY}{number}.{row.budget.turns}.{effect.runs}"  # an answer fits one doubt only
         keys.append(key)
         if key in known:
             continue
-        effect = cell.effects[number]
         prompt = f"{effect.name} was begun and may have happened. Approve: do it again. Deny: do not."
         item = Approval(row.id, key, prompt, _payload(effect), asked_at_ms=core.clock.wall_ms())
         core.state.put(("approval", row.id, cell.take_number()), item)
@@ -240,11 +246,25 @@ def extend(core: Core, task_id: str, limits: SchedulerBudget) -> None:
     if not row.state.is_terminal():
         core.state.put_row(extended)
     elif row.state.reason in _OUT_OF_BUDGET:
-        core.reopen(extended)
+        core.programs[row.program]  # an unknown one is the caller's error, not the kernel's end
+        core.refuse_consumed(row)
+        upgrade_state(core, row)
+        core.reopen(replace(extended, version=core.programs[row.program].version))
     else:
         reason = row.state.reason.value if row.state.reason else ""
         raise UsageError(f"task {task_id!r} ended by {reason}, not by its budget", hint="submit a new task")
     core.state.commit()
+
+
+def upgrade_state(core: Core, row: Tcb) -> bool:
+    """Bring the state of a task to the version of its program; whether it was older."""
+    program = core.programs[row.program]
+    value = core.cell(row.id).state
+    if value is None or value.version == program.version:
+        return False
+    data = program.upgraded(value.data, value.version, f"state[{row.id!r}]")
+    core.state.put(("state", row.id, 0), Value(data, program.version))
+    return True
 
 
 def _refuse_ended(row: Tcb, what: str) -> None:

@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from msgspec.structs import replace
 
 from kernelckpt.errors import EffectDenied, EffectError, InvalidValueError, TurnEnded
-from kernelckpt.kernel.cancellation import absorb_cancellation, is_cancelled
+from kernelckpt.kernel.cancellation import absorb_cancellation, is_cancelled, was_cancelled_here
 from kernelckpt.kernel.cell import Cell
 from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.error_text import error_text
@@ -102,8 +102,8 @@ class Ledger:
             value = await tool.run(*arguments)
             data = tool.returns.encode(value, f"the value of {tool.name}")
         except CancelledError as error:
-            if is_cancelled() or self._core.is_stopping():
-                raise
+            if is_cancelled() or self._core.is_stopping() or (not started.call_id and was_cancelled_here()):
+                raise  # nobody knows what became of the call: it stays begun
             absorb_cancellation()
             done = replace(started, status=EffectStatus.RAISED, error=error_text(error))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raised is its outcome

@@ -11,10 +11,9 @@ from msgspec.structs import replace
 from kernelckpt.abc import RestoredState
 from kernelckpt.errors import KernelCkptError, RestoreError
 from kernelckpt.kernel.core import Core
-from kernelckpt.kernel.intake import suspend_in_doubt
+from kernelckpt.kernel.intake import effect_number_of, suspend_in_doubt, upgrade_state
 from kernelckpt.kernel.signal_router import SignalRouter
 from kernelckpt.kernel.state import KernelState
-from kernelckpt.model.kernel import Value
 from kernelckpt.model.task_state import StateKind, TaskState
 from kernelckpt.model.tcb import Tcb
 from kernelckpt.model.wait import WaitKind
@@ -174,7 +173,7 @@ def _mend(core: Core, row: Tcb, mended: _Mended) -> None:
     asked = suspend_in_doubt(core, row)
     if asked:
         effects = core.cell(row.id).effects
-        mended.in_doubt.extend(f"{row.id}: {effects[int(key.split(':')[1])].name}" for key in asked)
+        mended.in_doubt.extend(f"{row.id}: {effects[effect_number_of(key)].name}" for key in asked)
         return
     if row.wait is not None and row.wait.kind is WaitKind.SIGNAL:
         core.signal_waiters[row.id] = None
@@ -187,11 +186,8 @@ def _mend(core: Core, row: Tcb, mended: _Mended) -> None:
 
 
 def _upgrade(core: Core, row: Tcb, mended: _Mended) -> None:
-    program = core.programs[row.program]
-    value = core.cell(row.id).state
-    if value is not None and value.version != program.version:
-        data = program.upgraded(value.data, value.version, f"state[{row.id!r}]")
-        core.state.put(("state", row.id, 0), Value(data, program.version))
+    if upgrade_state(core, row):
         mended.upgraded.append(row.id)
-    if row.version != program.version:
-        core.state.put_row(replace(row, version=program.version))
+    version = core.programs[row.program].version
+    if row.version != version:
+        core.state.put_row(replace(row, version=version))

@@ -94,13 +94,16 @@ class SignalRouter:
         """The keys of the signals accepted so far."""
         return frozenset(self._seen)
 
-    def ingest(self, signal: RuntimeSignal, is_running: bool, number: int | None = None) -> Disposition:
-        """Decide about a signal, and queue it if that is the decision.
+    def ingest(
+        self, signal: RuntimeSignal, is_running: bool, number: int | None = None, *, keep: bool = True
+    ) -> Disposition:
+        """Decide about a signal, and queue it if that is the decision and it is to be kept here.
 
         Args:
             signal: what happened.
             is_running: whether the kernel is busy.
             number: what the signal is queued under; None takes the next one.
+            keep: False when the caller delivers at once what would be queued.
 
         Raises:
             InvalidValueError: the number is taken.
@@ -109,7 +112,7 @@ class SignalRouter:
         if key is not None and key in self._seen:
             return Disposition.IGNORE
         disposition = self._policy.decide(signal, is_running=is_running)
-        if disposition is Disposition.QUEUE:
+        if disposition is Disposition.QUEUE and keep:
             number = self._next_number if number is None else number
             disposition = Disposition.QUEUE if self.push(number, signal) else Disposition.DROPPED
         if key is not None and disposition not in _REFUSED:

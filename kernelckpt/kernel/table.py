@@ -31,6 +31,7 @@ class TaskTable:
         self._next_number = 0
         self._children: dict[str | None, dict[str, Slot]] = {}
         self._live: dict[str, Slot] = {}
+        self._live_children: dict[str | None, dict[str, Slot]] = {}
         self._timers = LazyHeap(_timer_of)
         self._kept: list[LazyHeap | ReadyRows] = [self._timers]
         for row in rows:
@@ -81,6 +82,15 @@ class TaskTable:
     def children_of(self, parent: str | None) -> list[Tcb]:
         """The rows with this parent; None for the roots."""
         return _rows(sorted(self._children.get(parent, {}).values(), key=_number))
+
+    def live_children_of(self, parent: str | None) -> list[Tcb]:
+        """The rows with this parent that have not ended."""
+        return _rows(sorted(self._live_children.get(parent, {}).values(), key=_number))
+
+    def _end_child(self, row: Tcb) -> None:
+        siblings = self._live_children.get(row.parent, {})
+        if siblings.pop(row.id, None) is not None and not siblings:
+            del self._live_children[row.parent]
 
     def live(self) -> list[Tcb]:
         """The rows that have not ended."""
@@ -135,8 +145,10 @@ class TaskTable:
         self._children.setdefault(row.parent, {})[row.id] = slot
         if row.state.is_terminal():
             self._live.pop(row.id, None)
+            self._end_child(row)
         else:
             self._live[row.id] = slot
+            self._live_children.setdefault(row.parent, {})[row.id] = slot
         for index in self._kept:
             index.add(slot, old)
 
@@ -164,6 +176,7 @@ class TaskTable:
         return index
 
     def _disown(self, row: Tcb) -> None:
+        self._end_child(row)
         siblings = self._children[row.parent]
         del siblings[row.id]
         if not siblings:

@@ -51,11 +51,14 @@ class ToolCalls:
 
     def _of(self, task_id: str) -> dict[int, Effect]:
         """The tool calls of a task in the order in which they were asked for."""
-        effects = self._core.state.cell(task_id).effects
+        cell = self._core.state.find_cell(task_id)
+        effects = cell.effects if cell is not None else {}
         return {number: effects[number] for number in sorted(effects) if effects[number].call_id}
 
     async def _make_one(self, task_id: str, number: int, effect: Effect) -> None:
         core = self._core
+        if number not in self._of(task_id):
+            return  # the task was cancelled, and perhaps forgotten, before this began
         arguments = msgspec.msgpack.decode(effect.arguments)
         refusal = ""
         if effect.name not in core.tools:

@@ -221,7 +221,7 @@ class Turn(TurnReads):
         """
         table = self._core.state.table
         if not children:
-            live = [row.id for row in table.children_of(self._row.id) if not row.state.is_terminal()]
+            live = [row.id for row in table.live_children_of(self._row.id)]
             children = (*live, *self._staged.spawns)
         for child in children:
             check_text(child, "child")
