@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from kernelckpt.abc import Key
+from kernelckpt.codec.typed import decode_typed
 from kernelckpt.errors import DecodeError, InvalidValueError
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.context import Context
@@ -64,7 +65,7 @@ def decode_record(key: Key, data: bytes) -> msgspec.Struct:
     decoder = _decoders.get(kind)
     if decoder is None:
         raise DecodeError(f"{path_of(key)}: unknown kind of record {kind!r}", path=path_of(key))
-    record: msgspec.Struct = _decode(decoder, data, path_of(key))
+    record: msgspec.Struct = decode_typed(decoder.decode, data, path_of(key))
     return record
 
 
@@ -74,7 +75,7 @@ def decode_message(data: bytes, path: str = "message") -> Message:
     Raises:
         DecodeError: it is not one.
     """
-    message: Message = _decode(_message_decoder, data, path)
+    message: Message = decode_typed(_message_decoder.decode, data, path)
     return message
 
 
@@ -88,14 +89,3 @@ def path_of(key: Key) -> str:
     kind, task, number = key
     named = f'{kind}["{task}"]' if task else kind
     return f"{named}[{number}]" if number else named
-
-
-def _decode(decoder: msgspec.msgpack.Decoder[Any], data: bytes, path: str) -> Any:
-    try:
-        return decoder.decode(data)
-    except msgspec.ValidationError as error:
-        text, _, inner = str(error).partition(" - at `")
-        place = path + inner.rstrip("`").removeprefix("$")
-        raise DecodeError(f"{place}: {text}", path=place) from error
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise DecodeError(f"{path}: {error}", path=path) from error

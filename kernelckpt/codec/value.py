@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from kernelckpt.codec.plain import check_plain
+from kernelckpt.codec.typed import decode_typed
 from kernelckpt.errors import DecodeError, InvalidValueError
 
 _encoder = msgspec.msgpack.Encoder()
@@ -55,12 +56,8 @@ class ValueCodec:
         Raises:
             DecodeError: the bytes do not hold a value of the type.
         """
-        try:
-            value = self._decoder.decode(data)
-            return self.type.model_validate(value) if self._pydantic else value
-        except msgspec.ValidationError as error:
-            text, _, inner = str(error).partition(" - at `")
-            place = path + inner.rstrip("`").removeprefix("$")
-            raise DecodeError(f"{place}: {text}", path=place) from error
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise DecodeError(f"{path}: {error}", path=path) from error
+        return decode_typed(self._decoded, data, path)
+
+    def _decoded(self, data: bytes) -> Any:
+        value = self._decoder.decode(data)
+        return self.type.model_validate(value) if self._pydantic else value
