@@ -10,11 +10,18 @@ from kernelckpt.abc import Key
 from kernelckpt.codec.typed import decode_typed
 from kernelckpt.errors import DecodeError, InvalidValueError
 from kernelckpt.model.approval import Approval
-from kernelckpt.model.context import Context
+from kernelckpt.model.capability import CapabilityManifest
+from kernelckpt.model.context import Context, ContextMeter
 from kernelckpt.model.effect import Effect
+from kernelckpt.model.governance import GovernancePolicy, RateSlot
+from kernelckpt.model.handle import SpooledResult
 from kernelckpt.model.inbox import InboxEntry, SentKey
 from kernelckpt.model.kernel import KernelTotals, Value
 from kernelckpt.model.message import Message
+from kernelckpt.model.milestone import MilestoneProgress
+from kernelckpt.model.os_snapshot import EventFold, ProcessRecord
+from kernelckpt.model.request import OpenRequest
+from kernelckpt.model.run_spec import AgentRunSpec
 from kernelckpt.model.signal import QueuedSignal
 from kernelckpt.model.tcb import Tcb
 
@@ -28,7 +35,17 @@ RECORD_TYPES: dict[str, type[msgspec.Struct]] = {
     "sent": SentKey,
     "approval": Approval,
     "effect": Effect,
+    "meter": ContextMeter,
+    "spool": SpooledResult,
+    "request": OpenRequest,
+    "spec": AgentRunSpec,
+    "capabilities": CapabilityManifest,
+    "milestone": MilestoneProgress,
+    "process": ProcessRecord,
     "signal": QueuedSignal,
+    "governance": GovernancePolicy,
+    "rate": RateSlot,
+    "fold": EventFold,
 }
 """The type of the record of each kind."""
 

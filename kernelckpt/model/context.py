@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from kernelckpt.model.context_config import ContextConfig
 from kernelckpt.model.record import Record
-from kernelckpt.model.scalar import U32
+from kernelckpt.model.scalar import U32, U64
 
 MAX_DIRECTIVES = 8
 """How many directives a plan keeps; the oldest give way."""
@@ -66,6 +67,42 @@ class Plan(Record, frozen=True):
         return replace(self, directives=kept[-MAX_DIRECTIVES:])
 
 
+class Handoff(Record, frozen=True):
+    """What a renewal told the next sprint of the one before.
+
+    Attributes:
+        goal: the goal.
+        sprint: the sprint that ended.
+        progress: where it stood.
+        open_steps: labels of the steps that were not done.
+        blocked_on: what stood in the way.
+        history_len: messages in the history before.
+        carried_len: messages carried over.
+    """
+
+    goal: str
+    sprint: U32
+    progress: str = ""
+    open_steps: tuple[str, ...] = ()
+    blocked_on: tuple[str, ...] = ()
+    history_len: U32 = 0
+    carried_len: U32 = 0
+
+
+class ContextMeter(Record, frozen=True):
+    """What was measured of a context; kept apart, for it changes more often than the rest.
+
+    Attributes:
+        observed_tokens: prompt tokens as the provider counted them last; None since the last compression.
+        last_activity_ms: wall time of the last reply with tool calls; 0 for none.
+        last_compact_ms: wall time of the last compression for idleness; None for none.
+    """
+
+    observed_tokens: U32 | None = None
+    last_activity_ms: U64 = 0
+    last_compact_ms: U64 | None = None
+
+
 class Context(Record, frozen=True):
     """An agent's context, without its messages: those lie in streams, one for each partition.
 
@@ -77,6 +114,8 @@ class Context(Record, frozen=True):
         signals: lines of delivered signals.
         max_tokens: the context window.
         sprint: how often the context was renewed.
+        config: when it is spooled, compressed and renewed.
+        last_handoff: what the last renewal carried over in words.
     """
 
     system: U32 = 0
@@ -86,3 +125,5 @@ class Context(Record, frozen=True):
     signals: tuple[str, ...] = ()
     max_tokens: U32 = 128_000
     sprint: U32 = 0
+    config: ContextConfig = ContextConfig()
+    last_handoff: Handoff | None = None

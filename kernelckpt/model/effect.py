@@ -40,6 +40,7 @@ class Effect(Record, frozen=True):
         outcome: the encoded return value.
         error: type and text of what it raised, or why it was denied.
         runs: how often it was begun.
+        error_kind: what kind of error it was, a label of `ToolErrorKind`; "" for an ordinary one.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Effect(Record, frozen=True):
     outcome: bytes = b""
     error: str = ""
     runs: U32 = 0
+    error_kind: str = ""
 
     @property
     def decided(self) -> bool:

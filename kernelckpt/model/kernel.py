@@ -16,6 +16,7 @@ class KernelTotals(Record, frozen=True):
         clock_ms: the working clock: wall time of the run's first start plus time worked since.
         signals: signals queued so far (numbers them).
         queue_capacity: how many signals the router queues.
+        attention: the name of the router's policy in the scheduler's registry; "" for the default one.
     """
 
     turn: U64 = 0
@@ -24,6 +25,7 @@ class KernelTotals(Record, frozen=True):
     clock_ms: U64 = 0
     signals: U64 = 0
     queue_capacity: U32 = 64
+    attention: str = ""
 
 
 class Value(Record, frozen=True):

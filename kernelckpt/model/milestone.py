@@ -104,3 +104,19 @@ class MilestoneCheckResult(Record, frozen=True):
     def fail(cls, phase_id: str, reason: str) -> MilestoneCheckResult:
         """The phase was not passed."""
         return cls(phase_id, passed=False, reason=reason)
+
+
+class MilestoneProgress(Record, frozen=True):
+    """Where a run stands in its contract: what is kept of the tracker.
+
+    Attributes:
+        phase_id: the phase to be passed next; None when all are passed.
+        blocked_count: how often it was tried in vain.
+        text: what the agent said when it took the phase for done, while that is being judged; else None.
+        output: what its program would complete with, encoded, while that is being judged.
+    """
+
+    phase_id: str | None
+    blocked_count: U32 = 0
+    text: str | None = None
+    output: bytes | None = None

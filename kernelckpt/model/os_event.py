@@ -165,6 +165,12 @@ class AgentProcessChanged(OsEvent, frozen=True, tag="agent_process_changed"):
         )
 
 
+class AgentForgotten(OsEvent, frozen=True, tag="agent_forgotten"):
+    """A child's row was dropped; kept in the log so that a replay drops its record too. No session event."""
+
+    agent_id: str
+
+
 class MilestoneAdvanced(OsEvent, frozen=True, tag="milestone_advanced"):
     """A phase was passed."""
 

@@ -71,3 +71,15 @@ class OsSnapshot(Record, frozen=True):
     memory_validation_failed_count: U32 = 0
     memory_retrieval_result_count: U32 = 0
     suspended: bool = False
+
+
+class EventFold(Record, frozen=True):
+    """The event log as far as it was folded; the events since lie in a stream.
+
+    Attributes:
+        generation: the generation of that stream.
+        view: what the folded events amount to, without the processes: those have records of their own.
+    """
+
+    generation: U32 = 0
+    view: OsSnapshot = OsSnapshot()
