@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from kernelckpt.abc import Key, RestoredState
 from kernelckpt.checkpoint.finding import Finding, FindingKind
-from kernelckpt.codec.record import STREAMS, decode_message, decode_record, path_of
+from kernelckpt.codec.record import AUDIT, PARTITIONS, STREAM_ITEMS, decode_item, decode_record, path_of
 from kernelckpt.errors import DecodeError
 from kernelckpt.model.context import Context
 from kernelckpt.model.effect import Effect
@@ -19,10 +19,10 @@ from kernelckpt.model.tcb import Tcb
 
 _R = TypeVar("_R", bound=Struct)
 
-NUMBERED = frozenset({"inbox", "sent", "approval", "effect", "signal"})
+NUMBERED = frozenset({"inbox", "sent", "approval", "effect", "spool", "signal", "rate"})
 """Kinds of which a task, or the kernel, may have several records."""
 
-WHOLE_KERNEL = frozenset({"kernel", "signal"})
+WHOLE_KERNEL = frozenset({"kernel", "signal", "governance", "rate", "fold", "event"})
 """Kinds that belong to no task."""
 
 
@@ -73,13 +73,15 @@ class DecodedRun:
             self._records.setdefault(key[:2], {})[key[2]] = record
 
     def _take_stream(self, key: Key, items: Sequence[bytes]) -> None:
-        if key[0] not in STREAMS:
-            self._note(key, f"unknown kind of stream {key[0]!r}")
+        kind = key[0]
+        if kind not in STREAM_ITEMS:
+            self._note(key, f"unknown kind of stream {kind!r}")
             return
-        self.messages += len(items)
+        noun = "message" if kind in PARTITIONS else "item"
+        self.messages += len(items) if kind in PARTITIONS else 0
         for index, item in enumerate(items):
             try:
-                decode_message(item, f"{path_of(key)} message {index}")
+                decode_item(kind, item, f"{path_of(key)} {noun} {index}")
             except DecodeError as error:
                 self._bad(key, error)
 
@@ -91,8 +93,8 @@ class DecodedRun:
             elif task not in self.known:
                 fault = f"belongs to task {task!r}, which has no row"
             else:
-                fault = self._generation_fault(key) if kind in STREAMS else ""
-            if not fault and number and kind not in NUMBERED and kind not in STREAMS:
+                fault = self._generation_fault(key) if kind in STREAM_ITEMS else ""
+            if not fault and number and kind not in NUMBERED and kind not in STREAM_ITEMS:
                 fault = f"is numbered {number}, there is one at most"
             if fault:
                 yield Finding(FindingKind.RECORD, path_of(key), fault)
@@ -100,7 +102,7 @@ class DecodedRun:
     def _generation_fault(self, key: Key) -> str:
         kind, task, generation = key
         context = self.records("context", task, Context).get(0, Context())
-        in_use = getattr(context, kind)
+        in_use = 0 if kind == AUDIT else getattr(context, kind)
         return "" if generation == in_use else f"is generation {generation}, but {in_use} is in use"
 
     def _bad(self, key: Key, error: DecodeError) -> None:

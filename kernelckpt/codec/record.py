@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -13,10 +13,11 @@ from kernelckpt.model.approval import Approval
 from kernelckpt.model.capability import CapabilityManifest
 from kernelckpt.model.context import Context, ContextMeter
 from kernelckpt.model.effect import Effect
-from kernelckpt.model.governance import GovernancePolicy, RateSlot
+from kernelckpt.model.governance import AuditEntry, GovernancePolicy, RateSlot
 from kernelckpt.model.handle import SpooledResult
 from kernelckpt.model.inbox import InboxEntry, SentKey
 from kernelckpt.model.kernel import KernelTotals, Value
+from kernelckpt.model.logged_event import LoggedEvent
 from kernelckpt.model.message import Message
 from kernelckpt.model.milestone import MilestoneProgress
 from kernelckpt.model.os_snapshot import EventFold, ProcessRecord
@@ -49,13 +50,26 @@ RECORD_TYPES: dict[str, type[msgspec.Struct]] = {
 }
 """The type of the record of each kind."""
 
-STREAMS = ("system", "knowledge", "history")
-"""Kinds that are streams of messages; n is the generation."""
+PARTITIONS = ("system", "knowledge", "history")
+"""Kinds that are streams of messages; n is the generation, as the context names it."""
+
+AUDIT = "audit"
+"""The kind that is a stream of what governance said about a task's calls; n is 0."""
+
+EVENTS = "event"
+"""The kind that is the kernel's stream of events; n is the generation, as the fold names it."""
+
+STREAM_ITEMS: dict[str, Any] = {
+    **dict.fromkeys(PARTITIONS, Message),
+    AUDIT: AuditEntry,
+    EVENTS: LoggedEvent,
+}
+"""The type of the items of each kind of stream."""
 
 _R = TypeVar("_R", bound=msgspec.Struct)
 _encoder = msgspec.msgpack.Encoder()
 _decoders = {kind: msgspec.msgpack.Decoder(type_) for kind, type_ in RECORD_TYPES.items()}
-_message_decoder = msgspec.msgpack.Decoder(Message)
+_item_decoders = {kind: msgspec.msgpack.Decoder(type_) for kind, type_ in STREAM_ITEMS.items()}
 
 
 def encode_record(record: msgspec.Struct, path: str = "") -> bytes:
@@ -92,8 +106,17 @@ def decode_message(data: bytes, path: str = "message") -> Message:
     Raises:
         DecodeError: it is not one.
     """
-    message: Message = decode_typed(_message_decoder.decode, data, path)
+    message: Message = decode_item("history", data, path)
     return message
+
+
+def decode_item(kind: str, data: bytes, path: str) -> Any:
+    """An item of a stream of this kind.
+
+    Raises:
+        DecodeError: it is not of the type that such streams hold.
+    """
+    return decode_typed(_item_decoders[kind].decode, data, path)
 
 
 def unshared(record: _R) -> _R:

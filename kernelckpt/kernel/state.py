@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kernelckpt.abc import Append, Change, Commit, Key, Put, Remove, RestoredState
-from kernelckpt.codec.record import STREAMS, decode_record, path_of
+from kernelckpt.codec.record import STREAM_ITEMS, decode_record, path_of
 from kernelckpt.errors import DecodeError, RestoreError, UnknownTaskError
 from kernelckpt.kernel.cell import Cell
 from kernelckpt.kernel.event_log import EventLog
 from kernelckpt.kernel.row_event import row_events
 from kernelckpt.kernel.table import TaskTable
+from kernelckpt.model.governance import GovernancePolicy, RateSlot
 from kernelckpt.model.kernel import KernelTotals
 from kernelckpt.model.os_event import AgentProcessChanged
 from kernelckpt.model.process_view import AgentProcess
@@ -20,6 +22,7 @@ from kernelckpt.model.signal import QueuedSignal
 from kernelckpt.model.tcb import Tcb
 
 TOTALS: Key = ("kernel", "", 0)
+GOVERNANCE: Key = ("governance", "", 0)
 
 
 class KernelState:
@@ -34,6 +37,8 @@ class KernelState:
         self.table = TaskTable()
         self.totals = KernelTotals()
         self.queued: dict[int, QueuedSignal] = {}
+        self.policy: GovernancePolicy | None = None
+        self.rates: dict[int, RateSlot] = {}
         self.number = 0
         self.log = EventLog()
         self._cells: dict[str, Cell] = {}
@@ -80,12 +85,16 @@ class KernelState:
             self._cells.pop(task, None)
         elif kind == "signal":
             self.queued.pop(number, None)
+        elif kind == "rate":
+            self.rates.pop(number, None)
+        elif kind == "governance":
+            self.policy = None
         else:
             self._cells[task].drop(kind, number)
         self._changes.append(Remove(key))
 
     def append(self, task_id: str, kind: str, items: Sequence[bytes]) -> None:
-        """Add encoded messages to a partition of a task's context."""
+        """Add encoded items to a stream of a task."""
         if not items:
             return
         cell = self._cells[task_id]
@@ -93,6 +102,14 @@ class KernelState:
         change = Append((kind, task_id, cell.generation(kind)), start, tuple(items))
         cell.extend(kind, start, change.items)
         self._changes.append(change)
+
+    def rewrite(self, task_id: str, kind: str, items: Sequence[bytes]) -> None:
+        """Begin the next generation of a partition with these encoded messages."""
+        cell = self._cells[task_id]
+        generation = cell.generation(kind)
+        self.remove((kind, task_id, generation))
+        self.put(("context", task_id, 0), replace(cell.context, **{kind: generation + 1}))
+        self.append(task_id, kind, items)
 
     def forget(self, task_id: str) -> None:
         """Remove a task with everything that belongs to it."""
@@ -113,6 +130,10 @@ class KernelState:
         yield TOTALS, self.totals
         for number, queued in list(self.queued.items()):
             yield ("signal", "", number), queued
+        if self.policy is not None:
+            yield GOVERNANCE, self.policy
+        for number, slot in list(self.rates.items()):
+            yield ("rate", "", number), slot
         for row in self.table.scan():
             yield ("task", row.id, 0), row
             cell = self._cells.get(row.id)
@@ -148,7 +169,7 @@ class KernelState:
     def _load_stream(self, key: Key, items: Sequence[bytes]) -> None:
         kind, task, generation = key
         self._owned(key)
-        if kind not in STREAMS:
+        if kind not in STREAM_ITEMS:
             raise DecodeError(f"{path_of(key)}: unknown kind of stream {kind!r}", path=path_of(key))
         cell = self._cells[task]
         if generation != cell.generation(kind):
@@ -169,5 +190,9 @@ class KernelState:
             self.totals = record
         elif isinstance(record, QueuedSignal):
             self.queued[number] = record
+        elif isinstance(record, GovernancePolicy):
+            self.policy = record
+        elif isinstance(record, RateSlot):
+            self.rates[number] = record
         else:
             self._cells[task].set(kind, number, record)
