@@ -6,18 +6,18 @@ Everything here is synchronous: between two awaits of the scheduler a whole tran
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from msgspec.structs import replace
 
 from kernelckpt.abc import Clock, Commit
 from kernelckpt.codec.record import unshared
-from kernelckpt.errors import UsageError
 from kernelckpt.kernel.cell import Cell
 from kernelckpt.kernel.event import EventBus
+from kernelckpt.kernel.joining import Joining
 from kernelckpt.kernel.program import Programs
+from kernelckpt.kernel.removal import Removal
 from kernelckpt.kernel.signal_router import SignalRouter
 from kernelckpt.kernel.state import TOTALS, KernelState
 from kernelckpt.kernel.tool import Tools
@@ -34,10 +34,6 @@ from kernelckpt.model.wait import WaitKind, WaitReason
 
 MESSAGE = "message"
 """The note of an external wait that a message ends."""
-
-_EXACT_JOIN = 64
-"""Up to so many children, a joining row always names exactly those that have not ended; beyond, it is
-rewritten when half of those it names have. Else ten thousand children would cost their square."""
 
 
 class Core:
@@ -72,10 +68,8 @@ class Core:
         self.signal_waiters: dict[str, None] = {}
         self.live_roots: dict[str, None] = {}
         self._queued: set[str] = set()
-        self._keep_done = keep_done
-        self._done_roots: dict[str, None] = {}
-        self._holders: dict[str, str] = {}
-        self._joining: dict[str, set[str]] = {}
+        self.joining = Joining(self.state)
+        self.removal = Removal(self.state, self.joining, keep_done, self._removed)
         self._clock_start = (clock.monotonic(), clock.wall_ms())
 
     def work_ms(self) -> int:
@@ -137,18 +131,8 @@ class Core:
         self.state.put_row(replace(row, state=state, wait=wait, deferred_until=None))
         self.push(row.id)
 
-    def join(self, row: Tcb, children: Iterable[str]) -> bool:
-        """Suspend a task until these have ended; False when they have already, and nothing was done."""
-        pending = [child for child in children if not self.state.row(child).state.is_terminal()]
-        if not pending:
-            return False
-        self._joining[row.id] = set(pending)
-        wait = WaitReason.sub_agent_join(pending)
-        self.state.put_row(replace(row, state=TaskState.SUSPENDED, wait=wait, deferred_until=None))
-        return True
-
     def _stop_waiting(self, task_id: str) -> None:
-        self._joining.pop(task_id, None)
+        self.joining.stop(task_id)
         self.signal_waiters.pop(task_id, None)
 
     def waits_for(self, row: Tcb, kind: WaitKind, note: str = "") -> bool:
@@ -194,10 +178,12 @@ class Core:
         self._drop_working_records(row.id)
         self.take_queued(row.id, unaddressed=False)
         self._stop_waiting(row.id)
-        self._tell_parent(row)
+        parent = self.joining.ended(row)
+        if parent is not None:
+            self.wake(parent)
         if row.parent is None:
             self.live_roots.pop(row.id, None)
-            self._done_roots[row.id] = None
+            self.removal.note_done(row.id)
         self.tell("ended", row.id, budget.turns, reason=reason.value, error=error)
         self.on_end(row.id)
 
@@ -209,55 +195,17 @@ class Core:
             if approval.pending:
                 self.state.remove(("approval", task_id, number))
 
-    def refuse_consumed(self, child: Tcb) -> None:
-        """Raise `UsageError` if a turn of its parent is reading the result of an ended child."""
-        parent = self._parent_of_join(child)
-        if parent is None or parent.state.kind is StateKind.READY or self._joins(parent):
-            return
-        message = f"task {child.id!r}: its result is in the hands of {parent.id!r}"
-        raise UsageError(message, hint="extend it before its parent goes on, or after that turn")
-
-    def _parent_of_join(self, child: Tcb) -> Tcb | None:
-        parent = self.state.table.get(child.parent) if child.parent is not None else None
-        if parent is None or parent.state.is_terminal() or child.id not in parent.joined:
-            return None
-        return parent
-
-    def _joins(self, row: Tcb) -> bool:
-        return row.wait is not None and row.wait.kind is WaitKind.SUB_AGENT_JOIN
-
     def reopen(self, row: Tcb) -> None:
         """Make a task that had ended ready again; a parent that was to read its result waits anew."""
         proc = replace(row.proc, result=None) if row.proc else None
         self.state.put_row(replace(row, state=TaskState.READY, proc=proc, result=None))
         if row.parent is None:
-            self._done_roots.pop(row.id, None)
+            self.removal.note_live(row.id)
             self.live_roots[row.id] = None
-        parent = self._parent_of_join(row)
+        parent = self.joining.parent_of(row)
         if parent is not None:
-            self.join(parent, [child for child in parent.joined if child in self.state.table])
+            self.joining.begin(parent, [child for child in parent.joined if child in self.state.table])
         self.push(row.id)
-
-    def _tell_parent(self, child: Tcb) -> None:
-        pending = self._joining.get(child.parent) if child.parent is not None else None
-        if pending is None or child.id not in pending:
-            return
-        pending.remove(child.id)
-        parent = self.state.row(child.parent or "")
-        named = parent.wait.children if parent.wait is not None else ()
-        if not pending:
-            self.wake(parent)
-        elif len(pending) <= _EXACT_JOIN or 2 * len(pending) <= len(named):
-            self._name_pending(parent.id)
-
-    def _name_pending(self, parent: str | None) -> None:
-        """Have the row of a joining task name exactly those that have not ended."""
-        pending = self._joining.get(parent) if parent is not None else None
-        row = self.state.table.get(parent) if parent is not None else None
-        if row is None or row.wait is None or pending is None or len(row.wait.children) == len(pending):
-            return
-        left = tuple(name for name in row.wait.children if name in pending)
-        self.state.put_row(replace(row, wait=WaitReason.sub_agent_join(left)))
 
     def open_effects_to_ask(self, task_id: str) -> Iterator[int]:
         """Numbers of the effects that were begun, may have happened, and must not simply be repeated."""
@@ -265,62 +213,8 @@ class Core:
             if effect.status is EffectStatus.STARTED and effect.policy == "ask":
                 yield number
 
-    # removal
-
-    def subtree(self, task_id: str) -> list[Tcb]:
-        """A task and its descendants, children before their parents."""
-        rows: list[Tcb] = []
-        stack = [self.state.row(task_id)]
-        while stack:
-            row = stack.pop()
-            rows.append(row)
-            stack.extend(self.state.table.children_of(row.id))
-        return rows[::-1]
-
-    def forget(self, task_id: str) -> None:
-        """Remove a finished task and its descendants from the state.
-
-        Raises:
-            UsageError: one of them is not finished.
-        """
-        rows = self.subtree(task_id)
-        live = [row.id for row in rows if not row.state.is_terminal()]
-        if live:
-            raise UsageError(
-                f"task {task_id!r} cannot be forgotten: {live[0]!r} is not finished", hint="cancel it first"
-            )
-        self._name_pending(rows[-1].parent)
-        for row in rows:
-            self._done_roots.pop(row.id, None)
-            self.state.forget(row.id)
-            self.asked.pop(row.id, None)
-            self._holders.pop(row.id, None)
-
-    def forget_surplus(self) -> bool:
-        """Forget the oldest finished roots beyond `keep_done`; whether there were any."""
-        if self._keep_done is None:
-            return False
-        forgot = False
-        surplus = len(self._done_roots) - self._keep_done
-        for root in list(islice(self._done_roots, max(0, surplus))):
-            if not self._is_held(root):
-                self.forget(root)
-                forgot = True
-        return forgot
-
-    def _is_held(self, root: str) -> bool:
-        """Whether a descendant lives; the one found is asked first the next time, not the whole tree."""
-        holder = self.state.table.get(self._holders.get(root, ""))
-        if holder is not None and not holder.state.is_terminal():
-            return True
-        live = next((row.id for row in reversed(self.subtree(root)) if not row.state.is_terminal()), None)
-        if live is not None:
-            self._holders[root] = live
-        return live is not None
-
-    def note_done_root(self, task_id: str) -> None:
-        """Count a restored finished root among those `keep_done` limits."""
-        self._done_roots[task_id] = None
+    def _removed(self, task_id: str) -> None:
+        self.asked.pop(task_id, None)
 
     def cell(self, task_id: str) -> Cell:
         """The records of a task beside its row."""

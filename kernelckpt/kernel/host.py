@@ -264,7 +264,7 @@ class Host:
         finally:
             self._at_work.discard(task_id)
             self._core.active.discard(task_id)
-            if self._core.forget_surplus():
+            if self._core.removal.forget_surplus():
                 self._core.state.commit(urgent=False)
             row = self._core.state.table.get(task_id)
             if row is not None and self._core.can_run(row):

@@ -223,7 +223,7 @@ def cancel(core: Core, task_id: str, reason: str) -> list[str]:
     """
     check_text(reason, "reason")
     ended = []
-    for stale in core.subtree(task_id):
+    for stale in core.removal.subtree(task_id):
         row = core.state.row(stale.id)
         if not row.state.is_terminal():
             core.end(row, TerminationReason.USER_ABORT, error=reason)
@@ -247,7 +247,7 @@ def extend(core: Core, task_id: str, limits: SchedulerBudget) -> None:
         core.state.put_row(extended)
     elif row.state.reason in _OUT_OF_BUDGET:
         core.programs[row.program]  # an unknown one is the caller's error, not the kernel's end
-        core.refuse_consumed(row)
+        core.joining.refuse_consumed(row)
         upgrade_state(core, row)
         core.reopen(replace(extended, version=core.programs[row.program].version))
     else:

@@ -129,7 +129,7 @@ def take_over(
     for row in core.state.table.all():
         if row.state.is_terminal():
             if row.parent is None:
-                core.note_done_root(row.id)
+                core.removal.note_done(row.id)
         else:
             _mend(core, row, mended)
     core.touch_totals()
@@ -178,7 +178,7 @@ def _mend(core: Core, row: Tcb, mended: _Mended) -> None:
     if row.wait is not None and row.wait.kind is WaitKind.SIGNAL:
         core.signal_waiters[row.id] = None
     if row.wait is not None and row.wait.kind is WaitKind.SUB_AGENT_JOIN:
-        if not core.join(row, row.wait.children):
+        if not core.joining.begin(row, row.wait.children):
             mended.woken.append(row.id)
             core.wake(row)
     elif core.can_run(row):

@@ -236,7 +236,7 @@ class Scheduler(Host):
             UsageError: one of them has not ended.
         """
         self._accepting()
-        self._core.forget(task_id)
+        self._core.removal.forget(task_id)
         self._core.state.commit()
         await self._durable(self.commit_number)
 

@@ -188,7 +188,7 @@ def _suspend(core: Core, row: Tcb, wait: WaitReason, until_ms: int | None = None
 
 def _join(core: Core, row: Tcb, children: tuple[str, ...]) -> None:
     row = replace(row, joined=children)
-    if not core.join(row, children):
+    if not core.joining.begin(row, children):
         core.wake(row)
 
 
