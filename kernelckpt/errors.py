@@ -11,6 +11,10 @@ KernelCkptError
 │   └── TurnStalled             a turn staged nothing and ended in nothing
 ├── EffectError                 the call made through the ledger raised
 │   └── EffectDenied            a human refused to have it done, or done again
+├── GovernanceError             governance does not let it be done
+│   ├── GovernanceDenied        a stage denied it
+│   └── RateLimitedError        not yet: it was done too often
+├── ToolError                   raised by tools, to say how they failed
 ├── SchedulerStopped            the kernel stopped before the answer was there
 ├── StorageError                the storage could not do what was asked
 │   ├── StorageUrlError         the URL names no storage that can be opened
@@ -115,6 +119,54 @@ class EffectError(KernelCkptError):
 
 class EffectDenied(EffectError):  # noqa: N818 - a public name
     """An effect in doubt was decided as not to be done again."""
+
+
+class GovernanceError(KernelCkptError):
+    """Governance does not let something be done; left uncaught in a turn, the turn is rolled back.
+
+    Attributes:
+        name: the tool, effect or program.
+        reason: why.
+    """
+
+    name: str = ""
+    reason: str = ""
+
+
+class GovernanceDenied(GovernanceError):  # noqa: N818 - a public name
+    """A stage denied it.
+
+    Attributes:
+        stage: the stage, as `permission`.
+    """
+
+    stage: str = ""
+
+
+class RateLimitedError(GovernanceError):
+    """It was done too often of late.
+
+    Attributes:
+        retry_after_ms: milliseconds after which it may be tried again.
+    """
+
+    retry_after_ms: int = 0
+
+
+class ToolError(KernelCkptError):
+    """Raised by a tool to say how it failed.
+
+    Attributes:
+        kind: "recoverable" (the agent is told, like of any other exception), or one after which its
+            request makes no sense and is rolled back: "fatal", "provider_failure", "timeout",
+            "user_interrupt".
+    """
+
+    kind: str = "recoverable"
+
+    def __init__(self, message: str, *, kind: str = "recoverable", hint: str = "") -> None:
+        """Keep the message and the kind."""
+        super().__init__(message, hint=hint, kind=kind)
 
 
 class SchedulerStopped(KernelCkptError):  # noqa: N818 - a public name

@@ -1,4 +1,4 @@
-"""What must hold among the records of a state: lineage, waits that something can end, results, totals."""
+"""What must hold among the records of a state: lineage, waits that can end, results, totals, event log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from kernelckpt.checkpoint.decoded_run import DecodedRun
 from kernelckpt.checkpoint.finding import Finding, FindingKind
 from kernelckpt.codec.record import path_of
 from kernelckpt.kernel.core import result_of
-from kernelckpt.kernel.intake import EFFECT_KEY
+from kernelckpt.kernel.cross_check import differences
+from kernelckpt.kernel.question import EFFECT_KEY
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.effect import Effect
 from kernelckpt.model.signal import QueuedSignal
@@ -36,6 +37,7 @@ def inconsistencies(run: DecodedRun, turn: int) -> Iterator[Finding]:
         yield from (Finding(FindingKind.STATE, where, fault) for fault in faults)
     yield from _endless_joins(run)
     yield from _queue(run)
+    yield from _log(run)
 
 
 def _totals(run: DecodedRun, turn: int) -> Iterator[Finding]:
@@ -156,6 +158,13 @@ def _queue(run: DecodedRun) -> Iterator[Finding]:
         if run.totals is not None and number > run.totals.signals:
             where = path_of(("signal", "", number))
             yield Finding(FindingKind.STATE, where, f"only {run.totals.signals} signals were queued so far")
+
+
+def _log(run: DecodedRun) -> Iterator[Finding]:
+    view = run.log_view()
+    turn = run.totals.turn if run.totals is not None else None
+    for text in differences(run.rows.values(), view, turn) if view is not None else ():
+        yield Finding(FindingKind.STATE, "event log", text)
 
 
 def _cycles(edges: dict[str, list[str]]) -> Iterator[str]:

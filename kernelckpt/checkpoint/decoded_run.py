@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -10,11 +10,23 @@ from msgspec import Struct
 
 from kernelckpt.abc import Key, RestoredState
 from kernelckpt.checkpoint.finding import Finding, FindingKind
-from kernelckpt.codec.record import AUDIT, PARTITIONS, STREAM_ITEMS, decode_item, decode_record, path_of
+from kernelckpt.codec.record import (
+    EVENTS,
+    PARTITIONS,
+    STREAM_ITEMS,
+    decode_item,
+    decode_record,
+    path_of,
+)
 from kernelckpt.errors import DecodeError
+from kernelckpt.kernel.event_log import rebuild_log
+from kernelckpt.kernel.event_stream import FOLD
+from kernelckpt.kernel.state import WHOLE_KERNEL
 from kernelckpt.model.context import Context
 from kernelckpt.model.effect import Effect
 from kernelckpt.model.kernel import KernelTotals, Value
+from kernelckpt.model.logged_event import LoggedEvent
+from kernelckpt.model.os_snapshot import EventFold, OsSnapshot, ProcessRecord
 from kernelckpt.model.tcb import Tcb
 
 _R = TypeVar("_R", bound=Struct)
@@ -22,8 +34,7 @@ _R = TypeVar("_R", bound=Struct)
 NUMBERED = frozenset({"inbox", "sent", "approval", "effect", "spool", "signal", "rate"})
 """Kinds of which a task, or the kernel, may have several records."""
 
-WHOLE_KERNEL = frozenset({"kernel", "signal", "governance", "rate", "fold", "event"})
-"""Kinds that belong to no task."""
+_COMPARED = frozenset({"task", "process", *FOLD[:1], EVENTS})
 
 
 class DecodedRun:
@@ -45,16 +56,27 @@ class DecodedRun:
         self.messages = 0
         self.findings: list[Finding] = []
         self._records: dict[tuple[str, str], dict[int, Struct]] = {}
+        self._events: list[LoggedEvent] = []
+        self._bad_kinds: set[str] = set()
         for key, data in state.records.items():
             self._take(key, data)
         for key, items in state.streams.items():
             self._take_stream(key, items)
-        self.findings += self._misplaced((*state.records, *state.streams))
+        for key in (*state.records, *state.streams):
+            self._check_place(key)
 
     def records(self, kind: str, task: str, type_: type[_R]) -> Mapping[int, _R]:
         """The records of a kind that a task has, by number."""
         found = self._records.get((kind, task), {})
         return {number: item for number, item in sorted(found.items()) if isinstance(item, type_)}
+
+    def log_view(self) -> OsSnapshot | None:
+        """What the event log amounts to; None when a row or a part of it is not what it should be."""
+        if self._bad_kinds & _COMPARED:
+            return None
+        kept = (self.records("process", task, ProcessRecord).get(0) for task in self.rows)
+        processes = [process for process in kept if process is not None]
+        return rebuild_log(self._fold(), processes, self._events, self.rows).view()
 
     def _take(self, key: Key, data: bytes) -> None:
         try:
@@ -81,36 +103,47 @@ class DecodedRun:
         self.messages += len(items) if kind in PARTITIONS else 0
         for index, item in enumerate(items):
             try:
-                decode_item(kind, item, f"{path_of(key)} {noun} {index}")
+                found = decode_item(kind, item, f"{path_of(key)} {noun} {index}")
             except DecodeError as error:
                 self._bad(key, error)
-
-    def _misplaced(self, keys: Sequence[Key]) -> Iterator[Finding]:
-        for key in keys:
-            kind, task, number = key
-            if kind in WHOLE_KERNEL:
-                fault = f"belongs to task {task!r}, but to the kernel by its kind" if task else ""
-            elif task not in self.known:
-                fault = f"belongs to task {task!r}, which has no row"
             else:
-                fault = self._generation_fault(key) if kind in STREAM_ITEMS else ""
-            if not fault and number and kind not in NUMBERED and kind not in STREAM_ITEMS:
-                fault = f"is numbered {number}, there is one at most"
-            if fault:
-                yield Finding(FindingKind.RECORD, path_of(key), fault)
+                self._events.extend([found] if kind == EVENTS else [])
+
+    def _check_place(self, key: Key) -> None:
+        kind, task, number = key
+        fault = ""
+        if kind in WHOLE_KERNEL:
+            fault = f"belongs to task {task!r}, but to the kernel by its kind" if task else ""
+        elif task not in self.known:
+            fault = f"belongs to task {task!r}, which has no row"
+        if not fault and kind in STREAM_ITEMS:
+            fault = self._generation_fault(key)
+        elif not fault and number and kind not in NUMBERED:
+            fault = f"is numbered {number}, there is one at most"
+        if fault:
+            self._note(key, fault)
 
     def _generation_fault(self, key: Key) -> str:
         kind, task, generation = key
-        context = self.records("context", task, Context).get(0, Context())
-        in_use = 0 if kind == AUDIT else getattr(context, kind)
+        if kind in PARTITIONS:
+            in_use = getattr(self.records("context", task, Context).get(0, Context()), kind)
+        else:
+            in_use = self._fold().generation if kind == EVENTS else 0
         return "" if generation == in_use else f"is generation {generation}, but {in_use} is in use"
+
+    def _fold(self) -> EventFold:
+        return self.records(*FOLD[:2], EventFold).get(0, EventFold())
 
     def _bad(self, key: Key, error: DecodeError) -> None:
         where = error.path or path_of(key)
-        self.findings.append(Finding(FindingKind.RECORD, where, error.message.removeprefix(f"{where}: ")))
+        self._find(key, where, error.message.removeprefix(f"{where}: "))
 
     def _note(self, key: Key, text: str) -> None:
-        self.findings.append(Finding(FindingKind.RECORD, path_of(key), text))
+        self._find(key, path_of(key), text)
+
+    def _find(self, key: Key, where: str, text: str) -> None:
+        self._bad_kinds.add(key[0])
+        self.findings.append(Finding(FindingKind.RECORD, where, text))
 
 
 def _check_values(record: Struct, path: str) -> None:

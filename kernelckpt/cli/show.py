@@ -102,7 +102,7 @@ def _print_tasks(snapshot: KernelSnapshot, limit: int) -> None:
 
 
 def _print_approvals(snapshot: KernelSnapshot, limit: int) -> None:
-    pending = [item for items in snapshot.approvals.values() for item in items if item.pending]
+    pending = [item for items in snapshot.approvals.values() for item in items.values() if item.pending]
     if not pending:
         return
     typer.echo("\npending approvals")

@@ -16,14 +16,13 @@ from kernelckpt.model.context_snapshot import ContextSnapshot
 from kernelckpt.model.message import Message
 from kernelckpt.model.row_snapshot import TcbSnapshot
 from kernelckpt.model.snapshot import KernelSnapshot
+from kernelckpt.model.snapshot_part import BY_TASK, BY_TASK_AND_NUMBER
 
 _PARTS = {
     "contexts": "context",
-    "states": "state",
-    "inputs": "input",
-    "inbox": "inbox",
-    "approvals": "approvals",
-    "effects": "effects",
+    **{name: kind for kind, name in BY_TASK.items()},
+    **{name: name for name in BY_TASK_AND_NUMBER.values()},
+    "audits": "audit",
 }
 """The parts of a snapshot that are kept by task, and what they are called in the form of one task."""
 
@@ -111,12 +110,12 @@ def _row_facts(row: TcbSnapshot, children: Sequence[str]) -> Iterator[tuple[str,
 def _open_facts(snapshot: KernelSnapshot, task_id: str) -> Iterator[tuple[str, str]]:
     value = snapshot.states.get(task_id)
     yield "version", f"state of version {value.version}, {len(value.data):,} bytes" if value else ""
-    for entry in snapshot.inbox.get(task_id, ()):
+    for entry in snapshot.inbox.get(task_id, {}).values():
         content = entry.message.text if entry.message else entry.signal.summary if entry.signal else ""
         yield "inbox", f"{'message' if entry.message else 'signal'}: {shown(content)}"
-    for item in snapshot.approvals.get(task_id, ()):
+    for item in snapshot.approvals.get(task_id, {}).values():
         yield "question", f"{shown(item.key)} ({item.status.value}): {shown(item.prompt)}"
-    for effect in snapshot.effects.get(task_id, ()):
+    for effect in snapshot.effects.get(task_id, {}).values():
         yield "call", f"{shown(effect.name)} ({effect.status.value}), begun {effect.runs} times"
 
 

@@ -17,7 +17,7 @@ from kernelckpt.demo.pipe import Lines
 from kernelckpt.demo.side import PLACES, Question, hear, watch
 from kernelckpt.demo.site import Site
 from kernelckpt.kernel.core import result_of
-from kernelckpt.kernel.intake import EFFECT_KEY
+from kernelckpt.kernel.question import EFFECT_KEY
 
 RUN_ID = "demo"
 """The run's name."""

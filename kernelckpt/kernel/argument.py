@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, get_args
 
 import msgspec
 
@@ -12,6 +12,7 @@ from kernelckpt.codec.plain import check_plain
 from kernelckpt.codec.record import encode_record
 from kernelckpt.errors import InvalidValueError
 from kernelckpt.model.message import Message
+from kernelckpt.model.rollback import RollbackReason
 
 LONGEST_MS = 2**52
 """The longest time a task can be asked to wait, in ms: far beyond any use, and exact in every reader."""
@@ -86,6 +87,19 @@ def kept(record: Any, kind: type[_R], name: str) -> _R:
         InvalidValueError: it is of another type, or a field holds what cannot be kept; names the path.
     """
     return _decoded(_encoded(record, kind, name), kind, name)
+
+
+def kept_reason(reason: Any) -> RollbackReason:
+    """A copy of the reason of a rollback.
+
+    Raises:
+        InvalidValueError: it is none, or holds what cannot be kept.
+    """
+    if not isinstance(reason, get_args(RollbackReason)):
+        names = ", ".join(kind.__name__ for kind in get_args(RollbackReason))
+        message = f"reason: a {type(reason).__name__}"
+        raise InvalidValueError(message, path="reason", hint=f"pass one of {names}")
+    return cast("RollbackReason", kept(reason, type(reason), "reason"))
 
 
 def encoded_message(message: Any, name: str = "message") -> bytes:

@@ -1,4 +1,4 @@
-"""Signals: routed, then delivered to a task's inbox or queued until a task can take them."""
+"""Signals: routed, acted on, and delivered to a task's inbox or queued until a task can take them."""
 
 from __future__ import annotations
 
@@ -10,51 +10,72 @@ from kernelckpt.codec.plain import check_plain
 from kernelckpt.errors import UsageError
 from kernelckpt.kernel.argument import kept
 from kernelckpt.kernel.core import Core
-from kernelckpt.model.event_category import EventCategory, EventPrimitive
+from kernelckpt.kernel.question import KERNEL_KEYS
 from kernelckpt.model.os_event import SignalDisposed
 from kernelckpt.model.signal import Disposition, QueuedSignal, RuntimeSignal
 from kernelckpt.model.task_state import StateKind
 from kernelckpt.model.tcb import Tcb
 from kernelckpt.model.wait import WaitKind
 
+_REFUSED = frozenset({Disposition.IGNORE, Disposition.DROPPED})
+_INTERRUPTS = frozenset({Disposition.INTERRUPT, Disposition.INTERRUPT_NOW})
+_WAKES = frozenset({*_INTERRUPTS, Disposition.RUN})
+
 
 def route(core: Core, raw: RuntimeSignal, task_id: str | None) -> Disposition:
-    """Route a signal, and deliver or queue it; what the router decided."""
+    """Route a signal, and act on it, deliver it or queue it; what the router decided."""
     item = kept(raw, RuntimeSignal, "signal")
     check_plain(raw.payload, "signal.payload")
     target = core.state.row(task_id) if task_id is not None else _target(core)
     if target is not None and target.state.is_terminal():
         hint = "signal another task, or none by name"
         raise UsageError(f"task {target.id!r} has ended and takes no signal", hint=hint)
-    if target is None and core.router.depth >= core.router.max_queue:
-        return Disposition.DROPPED
-    running = target is not None and target.state.kind is not StateKind.READY
     number = core.state.totals.signals + 1
     direct = target is not None and core.waits_for(target, WaitKind.SIGNAL)
-    disposition = core.router.ingest(item, running, number, keep=not direct)
-    core.state.log.append(_disposed(core, item, disposition))
-    if disposition in {Disposition.IGNORE, Disposition.DROPPED}:
+    if target is None and core.router.depth >= core.router.max_queue:
+        disposition = Disposition.DROPPED
+    else:
+        running = target is not None and target.state.kind is not StateKind.READY
+        disposition = core.router.ingest(item, running, number, keep=not direct)
+    event = SignalDisposed(core.state.totals.turn, item.id, disposition.value, core.router.depth)
+    core.state.note(event)
+    if disposition in _REFUSED:
+        core.state.commit(urgent=False)
         return disposition
     if target is not None and (direct or disposition is not Disposition.QUEUE):
-        core.deliver(target.id, item)
+        _deliver(core, target, item, disposition)
     else:
         _enqueue(core, QueuedSignal(item, task_id), number, disposition)
-    if target is not None and core.waits_for(target, WaitKind.SIGNAL):
-        core.take_queued(target.id, unaddressed=True)
-        core.wake(target)
     core.state.commit()
     return disposition
 
 
-def _disposed(core: Core, item: RuntimeSignal, disposition: Disposition) -> SignalDisposed:
-    return SignalDisposed(
-        core.state.totals.turn,
-        item.id,
-        disposition.value,
-        core.router.depth,
-        category=EventCategory.IPC,
-        primitive=EventPrimitive.SCHED,
-    )
+def _deliver(core: Core, target: Tcb, item: RuntimeSignal, disposition: Disposition) -> None:
+    head = "INTERRUPT" if disposition in _INTERRUPTS else "SIGNAL"
+    core.deliver(target.id, item, directive=disposition is not Disposition.QUEUE, head=head)
+    if core.waits_for(target, WaitKind.SIGNAL):
+        core.take_queued(target.id, unaddressed=True)
+        core.wake(target)
+    elif disposition in _WAKES:
+        _give_turn(core, target)
+    if disposition is Disposition.INTERRUPT_NOW:
+        core.on_interrupt(target.id)
+
+
+def _give_turn(core: Core, row: Tcb) -> None:
+    """Give a turn to a task that waits by its own choice; begun work and open questions are not cut off."""
+    if row.state.kind is StateKind.SUSPENDED and not _is_held(core, row):
+        core.wake(row)
+    elif row.state.kind is StateKind.READY:
+        if row.deferred_until is not None:
+            core.wake(row)
+        core.push_first(row.id)
+
+
+def _is_held(core: Core, row: Tcb) -> bool:
+    """Whether the kernel itself asks a human about this task."""
+    approvals = core.cell(row.id).approvals.values()
+    return any(item.pending and item.key.startswith(KERNEL_KEYS) for item in approvals)
 
 
 def _enqueue(core: Core, queued: QueuedSignal, number: int, disposition: Disposition) -> None:

@@ -9,6 +9,7 @@ from msgspec import Struct
 from kernelckpt.abc import Key
 from kernelckpt.codec.record import AUDIT, PARTITIONS
 from kernelckpt.errors import DecodeError
+from kernelckpt.kernel.context.tally import Tally
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.capability import CapabilityManifest
 from kernelckpt.model.context import Context, ContextMeter
@@ -33,7 +34,7 @@ _FRESH = Context()
 class Cell:
     """One task's records by kind. Only `KernelState` changes it, within a commit."""
 
-    __slots__ = (*SINGLE, *NUMBERED.values(), "next_number", "sent_keys", "streams")
+    __slots__ = (*SINGLE, *NUMBERED.values(), "next_number", "sent_keys", "streams", "_tallies")
 
     def __init__(self) -> None:
         self.state: Value | None = None
@@ -53,6 +54,7 @@ class Cell:
         self.effects: dict[int, Effect] = {}
         self.spools: dict[int, SpooledResult] = {}
         self.next_number = 1
+        self._tallies: dict[str, Tally] = {}
 
     def take_number(self) -> int:
         """A number no record of this task has had in this process."""
@@ -77,6 +79,7 @@ class Cell:
             setattr(self, kind, _FRESH if kind == "context" else None)
         elif number == self.generation(kind):
             self.streams.pop(kind, None)
+            self._tallies.pop(kind, None)
 
     def extend(self, kind: str, start: int, items: tuple[bytes, ...]) -> None:
         """Add encoded items to a stream."""
@@ -88,6 +91,12 @@ class Cell:
     def stream(self, kind: str) -> list[bytes]:
         """The encoded items of a stream; append-only within a generation."""
         return self.streams.get(kind, [])
+
+    def tally(self, partition: str) -> Tally:
+        """The tokens and tool results of a partition; each message is counted once in a process."""
+        tally = self._tallies.setdefault(partition, Tally())
+        tally.update(self.stream(partition))
+        return tally
 
     def generation(self, kind: str) -> int:
         """The generation of a stream; that of the audit is never rewritten."""

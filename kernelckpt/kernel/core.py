@@ -6,7 +6,7 @@ Everything here is synchronous: between two awaits of the scheduler a whole tran
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -15,13 +15,16 @@ from kernelckpt.abc import Clock, Commit
 from kernelckpt.codec.record import unshared
 from kernelckpt.kernel.cell import Cell
 from kernelckpt.kernel.event import EventBus
+from kernelckpt.kernel.gate import Gate
 from kernelckpt.kernel.joining import Joining
+from kernelckpt.kernel.lines import add_line
 from kernelckpt.kernel.program import Programs
 from kernelckpt.kernel.removal import Removal
+from kernelckpt.kernel.request import close_request
+from kernelckpt.kernel.settings import Settings
 from kernelckpt.kernel.signal_router import SignalRouter
 from kernelckpt.kernel.state import TOTALS, KernelState
 from kernelckpt.kernel.tool import Tools
-from kernelckpt.model.budget import SchedulerBudget
 from kernelckpt.model.effect import EffectStatus
 from kernelckpt.model.inbox import InboxEntry
 from kernelckpt.model.message import Message
@@ -44,24 +47,24 @@ class Core:
         programs: Programs,
         tools: Tools,
         clock: Clock,
+        settings: Settings,
         *,
-        budget: SchedulerBudget,
-        keep_done: int | None,
         on_commit: Callable[[Commit], None],
     ) -> None:
         """`on_commit` is called synchronously with each commit."""
         self.programs = programs
         self.tools = tools
         self.clock = clock
-        self.budget = budget
+        self.settings = settings
         self.events = EventBus()
         self.state = KernelState(on_commit)
-        self.router = SignalRouter()
+        self.router = SignalRouter(settings.queue_capacity())
         self.ready: deque[str] = deque()
         self.on_ready: Callable[[], None] = _nothing
         self.on_timer: Callable[[], None] = _nothing
         self.on_end: Callable[[str], None] = _nothing
         self.on_ask: Callable[[], None] = _nothing
+        self.on_interrupt: Callable[[str], None] = _nothing
         self.is_stopping: Callable[[], bool] = _never
         self.active: set[str] = set()
         self.asked: dict[str, int] = {}
@@ -69,7 +72,8 @@ class Core:
         self.live_roots: dict[str, None] = {}
         self._queued: set[str] = set()
         self.joining = Joining(self.state)
-        self.removal = Removal(self.state, self.joining, keep_done, self._removed)
+        self.gate = Gate(self.state, clock, settings.run_id, self.live_roots)
+        self.removal = Removal(self.state, self.joining, settings.keep_done, self._removed)
         self._clock_start = (clock.monotonic(), clock.wall_ms())
 
     def work_ms(self) -> int:
@@ -106,6 +110,12 @@ class Core:
             self.ready.append(task_id)
             self.on_ready()
 
+    def push_first(self, task_id: str) -> None:
+        """Move a task that is in the queue to its front."""
+        if task_id in self._queued:
+            self.ready.remove(task_id)
+            self.ready.appendleft(task_id)
+
     def pop(self) -> str | None:
         """The task that has waited longest, or None."""
         while self.ready:
@@ -122,14 +132,28 @@ class Core:
             return row.wait is not None and row.wait.kind is WaitKind.TOOL
         return row.is_runnable_at(self.clock.wall_ms())
 
-    def wake(self, row: Tcb) -> None:
+    def wake(self, row: Tcb, *, approved: Sequence[str] = (), denied: Sequence[str] = ()) -> None:
         """End a task's wait: to its tool calls if some are open, else to its next turn."""
         self._stop_waiting(row.id)
-        calls = any(effect.call_id for effect in self.state.cell(row.id).effects.values())
+        calls = self.state.cell(row.id).request is not None
         state = TaskState.BLOCKED if calls else TaskState.READY
         wait = WaitReason.tool() if calls else None
-        self.state.put_row(replace(row, state=state, wait=wait, deferred_until=None))
+        woken = replace(row, state=state, wait=wait, deferred_until=None)
+        self.state.put_row(woken, approved=approved, denied=denied)
         self.push(row.id)
+
+    def retry(self, row: Tcb, until_ms: int | None = None) -> None:
+        """Make a task ready for its next turn whatever it was at; not before a time, if one is given."""
+        self._stop_waiting(row.id)
+        self.state.put_row(replace(row, state=TaskState.READY, wait=None, attempt=0, deferred_until=until_ms))
+        self.push(row.id)
+        if until_ms is not None:
+            self.on_timer()
+
+    def ask(self, task_id: str) -> None:
+        """The commit that is being made asks a human: the question is shown once it is durable."""
+        self.asked[task_id] = self.state.number + 1
+        self.on_ask()
 
     def _stop_waiting(self, task_id: str) -> None:
         self.joining.stop(task_id)
@@ -144,9 +168,13 @@ class Core:
             and (wait.kind, wait.note) == (kind, note)
         )
 
-    def deliver(self, task_id: str, signal: RuntimeSignal) -> None:
-        """Put a signal into a task's inbox."""
+    def deliver(
+        self, task_id: str, signal: RuntimeSignal, *, directive: bool = False, head: str = "SIGNAL"
+    ) -> None:
+        """Put a signal into a task's inbox and a line into its context; a directive stays in its plan."""
         self.state.put(("inbox", task_id, self.state.cell(task_id).take_number()), InboxEntry(signal=signal))
+        standing = signal.summary if directive else ""
+        add_line(self.state, task_id, f"[{head}] {signal.summary}", directive=standing)
 
     def take_queued(self, task_id: str, *, unaddressed: bool) -> None:
         """Move queued signals to a task's inbox in the router's order: its own, and if asked nobody's."""
@@ -175,7 +203,7 @@ class Core:
             proc = replace(row.proc, result=SubAgentResult(row.id, result))
             done = replace(done, proc=proc, changed_turn=self.state.totals.turn)
         self.state.put_row(done)
-        self._drop_working_records(row.id)
+        self._drop_working_records(row.id, error or reason.value)
         self.take_queued(row.id, unaddressed=False)
         self._stop_waiting(row.id)
         parent = self.joining.ended(row)
@@ -187,8 +215,12 @@ class Core:
         self.tell("ended", row.id, budget.turns, reason=reason.value, error=error)
         self.on_end(row.id)
 
-    def _drop_working_records(self, task_id: str) -> None:
+    def _drop_working_records(self, task_id: str, why: str) -> None:
         cell = self.state.cell(task_id)
+        if cell.request is not None:
+            close_request(self.state, task_id, unmade=why)
+        if cell.milestone is not None and cell.milestone.text is not None:
+            self.state.put(("milestone", task_id, 0), replace(cell.milestone, text=None, output=None))
         for number in list(cell.effects):
             self.state.remove(("effect", task_id, number))
         for number, approval in list(cell.approvals.items()):
@@ -198,7 +230,9 @@ class Core:
     def reopen(self, row: Tcb) -> None:
         """Make a task that had ended ready again; a parent that was to read its result waits anew."""
         proc = replace(row.proc, result=None) if row.proc else None
-        self.state.put_row(replace(row, state=TaskState.READY, proc=proc, result=None))
+        changed_turn = self.state.totals.turn if proc else row.changed_turn
+        reopened = replace(row, state=TaskState.READY, proc=proc, result=None, changed_turn=changed_turn)
+        self.state.put_row(reopened)
         if row.parent is None:
             self.removal.note_live(row.id)
             self.live_roots[row.id] = None

@@ -8,6 +8,7 @@ from typing import Any, Never
 from kernelckpt.errors import UsageError
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.message import Message
+from kernelckpt.model.rollback import RollbackReason
 
 
 class Next:
@@ -77,6 +78,15 @@ class Request(Next):
 
     def __init__(self, reply: Message) -> None:
         self.reply = reply
+
+
+class Rollback(Next):
+    """Undo the turn, and run another."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: RollbackReason) -> None:
+        self.reason = reason
 
 
 class Complete(Next):

@@ -18,7 +18,7 @@ class KernelEvent(Struct, frozen=True):
 
     Attributes:
         kind: "started", "draft", "committed", "discarded", "waiting", "ended", "signal", "restored",
-            "stopping", "checkpoint_failed", ... or "lagged" (this listener was too slow; `data["lost"]`).
+            "stopping", "checkpoint_failed", "log_differs", ... or "lagged" (this listener was too slow; `data["lost"]`).
         task_id: the task it concerns; "" for the kernel.
         turn: that task's turn.
         data: more about it.

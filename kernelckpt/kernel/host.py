@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from kernelckpt.abc import Clock, Commit, Key, RestoredState, RuntimeHook
 from kernelckpt.errors import SchedulerStopped, UsageError
-from kernelckpt.kernel import restore
+from kernelckpt.kernel import governing, restore
 from kernelckpt.kernel.argument import milliseconds
 from kernelckpt.kernel.cancellation import was_cancelled_here
 from kernelckpt.kernel.core import Core, result_of
@@ -24,9 +24,9 @@ from kernelckpt.kernel.hook_points import HookPoints
 from kernelckpt.kernel.program import Programs
 from kernelckpt.kernel.restore import RestoreReport
 from kernelckpt.kernel.runner import Runner
+from kernelckpt.kernel.settings import Settings
 from kernelckpt.kernel.timers import Timers
 from kernelckpt.kernel.tool import Tools
-from kernelckpt.model.budget import SchedulerBudget
 from kernelckpt.model.result import LoopResult
 
 _HANDFUL = 64
@@ -51,22 +51,17 @@ class Host:
         self,
         programs: Programs,
         tools: Tools,
+        settings: Settings,
         *,
-        run_id: str,
         hooks: Iterable[RuntimeHook],
         deps: Any,
-        budget: SchedulerBudget,
-        max_concurrency: int | None,
-        keep_done: int | None,
         clock: Clock,
     ) -> None:
         """See `Scheduler`."""
-        self._run_id = run_id
+        self._run_id = settings.run_id
         self._clock = clock
         self._hooks = HookPoints(hooks, self.halt)
-        self._core = Core(
-            programs, tools, clock, budget=budget, keep_done=keep_done, on_commit=self._on_commit
-        )
+        self._core = Core(programs, tools, clock, settings, on_commit=self._on_commit)
         self._core.is_stopping = self._is_stopping
         self._core.on_ready = self._pump
         self._core.on_ask = self._confirm_soon
@@ -74,7 +69,8 @@ class Host:
         self._runner = Runner(self._core, deps, self._hooks.ready, self._durable)
         self._timers = Timers(self._core, clock, lambda: self._runner.stopping)
         self._core.on_timer = self._timers.rearm
-        self._max = max_concurrency
+        self._core.on_interrupt = self._runner.interrupt
+        self._max = settings.max_concurrency
         self._group: TaskGroup | None = None
         self._host_task: asyncio.Task[Any] | None = None
         self._quiet = anyio.Event()
@@ -107,6 +103,7 @@ class Host:
             await self._group.__aexit__(None, None, None)
             raise
         if self._restored is None:
+            governing.begin(self._core)
             self._core.touch_totals()
             self._core.state.commit()
         self._open = True

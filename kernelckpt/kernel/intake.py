@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable
 
-import msgspec
 from msgspec.structs import replace
 
 from kernelckpt.errors import DecodeError, TaskMismatchError, UsageError
-from kernelckpt.kernel.argument import check_text, checked_message, kept, texts
+from kernelckpt.kernel.answering import drop_questions
+from kernelckpt.kernel.argument import check_text, checked_message, kept
 from kernelckpt.kernel.core import MESSAGE, Core
-from kernelckpt.kernel.staged import Spawn, put_new_task
-from kernelckpt.model.approval import Approval, ApprovalStatus
+from kernelckpt.kernel.new_task import Spawn, put_new_task
+from kernelckpt.kernel.rollback import go_on, undo_request
+from kernelckpt.model.approval import ApprovalStatus
 from kernelckpt.model.budget import SchedulerBudget
-from kernelckpt.model.effect import Effect, EffectStatus
 from kernelckpt.model.inbox import InboxEntry, SentKey
 from kernelckpt.model.kernel import Value
 from kernelckpt.model.message import Message
-from kernelckpt.model.task_state import StateKind, TaskState
+from kernelckpt.model.rollback import RollbackReason
+from kernelckpt.model.task_state import StateKind
 from kernelckpt.model.tcb import Tcb
 from kernelckpt.model.termination import TerminationReason
-from kernelckpt.model.wait import WaitKind, WaitReason
-
-EFFECT_KEY = "effect:"
-"""What the key of a question about an effect in doubt begins with."""
+from kernelckpt.model.wait import WaitKind
 
 _OUT_OF_BUDGET = {TerminationReason.MAX_TURNS, TerminationReason.TOKEN_BUDGET, TerminationReason.TIMEOUT}
 
@@ -85,95 +82,6 @@ def send(core: Core, task_id: str, message: Message | str, key: str | None) -> N
     core.state.commit()
 
 
-def answer(
-    core: Core, task_id: str, keys: Sequence[str], status: ApprovalStatus, *, by: str | None, reason: str
-) -> None:
-    """Approve or deny questions of a task by key.
-
-    Raises:
-        UsageError: a key is not one of its questions, or was answered the other way.
-        InvalidValueError: `by` or `reason` is no text.
-    """
-    check_text(reason, "reason")
-    if by is not None:
-        check_text(by, "by")
-    row = core.state.row(task_id)
-    found = {item.key: (number, item) for number, item in core.cell(task_id).approvals.items()}
-    for key in texts(keys, "ids"):
-        if key not in found:
-            pending = ", ".join(k for k, (_, item) in found.items() if item.pending) or "none"
-            raise UsageError(f"task {task_id!r} asked nothing under {key!r}", hint=f"pending: {pending}")
-        if found[key][1].status not in {ApprovalStatus.PENDING, status}:
-            raise UsageError(f"{key!r} of task {task_id!r} was {found[key][1].status.value} already")
-    for key in dict.fromkeys(keys):
-        number, item = found[key]
-        if item.pending:
-            _settle(core, task_id, number, replace(item, status=status, by=by, reason=reason))
-    if core.waits_for(row, WaitKind.APPROVAL) and not pending_approvals(core, task_id):
-        core.wake(row)
-    core.state.commit()
-
-
-def _settle(core: Core, task_id: str, number: int, item: Approval) -> None:
-    core.state.put(("approval", task_id, number), item)
-    if item.key.startswith(EFFECT_KEY):
-        effect_number = effect_number_of(item.key)
-        effect = core.cell(task_id).effects[effect_number]
-        status = EffectStatus.PLANNED if item.approved else EffectStatus.DENIED
-        error = "" if item.approved else item.reason or "denied"
-        core.state.put(("effect", task_id, effect_number), replace(effect, status=status, error=error))
-        core.state.remove(("approval", task_id, number))
-
-
-def effect_number_of(key: str) -> int:
-    """The number of the effect that a question is about."""
-    return int(key.removeprefix(EFFECT_KEY).partition(".")[0])
-
-
-def pending_approvals(core: Core, task_id: str) -> list[Approval]:
-    """The questions of a task that nobody has answered."""
-    return [item for item in core.cell(task_id).approvals.values() if item.pending]
-
-
-def suspend_in_doubt(core: Core, row: Tcb) -> list[str]:
-    """Suspend a task until somebody decides its effects in doubt; their keys, none if there are none."""
-    cell = core.cell(row.id)
-    known = {item.key for item in cell.approvals.values()}
-    keys = []
-    for number in core.open_effects_to_ask(row.id):
-        effect = cell.effects[number]
-        key = f"{EFFECT_KEY}{number}.{row.budget.turns}.{effect.runs}"  # an answer fits one doubt only
-        keys.append(key)
-        if key in known:
-            continue
-        prompt = f"{effect.name} was begun and may have happened. Approve: do it again. Deny: do not."
-        item = Approval(row.id, key, prompt, _payload(effect), asked_at_ms=core.clock.wall_ms())
-        core.state.put(("approval", row.id, cell.take_number()), item)
-    if keys:
-        wait = WaitReason.approval()
-        core.state.put_row(replace(row, state=TaskState.SUSPENDED, wait=wait, deferred_until=None))
-    return keys
-
-
-def _payload(effect: Effect) -> dict[str, Any]:
-    """What a human needs to know of an effect in doubt, as JSON would hold it."""
-    payload: dict[str, Any] = {"effect": effect.name}
-    if effect.arguments:
-        arguments = msgspec.msgpack.decode(effect.arguments)
-        if not effect.call_id:
-            positional, named = arguments
-            arguments = [*positional, named] if positional else named
-        payload["arguments"] = _as_json(arguments)
-    return payload
-
-
-def _as_json(value: Any) -> Any:
-    try:
-        return msgspec.json.decode(msgspec.json.encode(value))
-    except (TypeError, ValueError):  # as a dict with keys that are no text
-        return repr(value)
-
-
 def fire_timers(core: Core) -> None:
     """Wake the tasks whose time has come; questions that have expired count as denied."""
     now = core.clock.wall_ms()
@@ -213,6 +121,35 @@ def resume(core: Core, task_id: str) -> None:
         raise UsageError(message, hint="approve, deny, send or signal end the other waits")
     core.wake(row)
     core.state.commit()
+
+
+def roll_back(
+    core: Core, task_id: str, reason: RollbackReason, undo: Callable[[str, RollbackReason], bool]
+) -> None:
+    """Undo what a task is at.
+
+    Args:
+        core: the kernel.
+        task_id: the task.
+        reason: why.
+        undo: breaks off what a task is at; false if it is not at work.
+
+    Raises:
+        UsageError: the task has ended, or a human must decide first.
+    """
+    row = core.state.row(task_id)
+    _refuse_ended(row, "roll back")
+    if undo(task_id, reason):
+        return
+    if core.cell(task_id).request is not None:
+        drop_questions(core, task_id)
+        undo_request(core, row, reason)
+        return
+    if row.state.kind is StateKind.BLOCKED or any(core.open_effects_to_ask(task_id)):
+        message = f"task {task_id!r} waits for a word on what may have happened"
+        raise UsageError(message, hint="approve, deny or judge it first")
+    go_on(core, row, reason)
+    core.state.commit(waits=True)
 
 
 def cancel(core: Core, task_id: str, reason: str) -> list[str]:

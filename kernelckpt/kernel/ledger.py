@@ -10,14 +10,18 @@ import msgspec
 from anyio.lowlevel import checkpoint_if_cancelled
 from msgspec.structs import replace
 
-from kernelckpt.errors import EffectDenied, EffectError, InvalidValueError, TurnEnded
+from kernelckpt.errors import EffectDenied, EffectError, InvalidValueError, ToolError, TurnEnded
+from kernelckpt.kernel.call_record import argument_digest
 from kernelckpt.kernel.cancellation import absorb_cancellation, is_cancelled, was_cancelled_here
 from kernelckpt.kernel.cell import Cell
 from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.error_text import error_text
-from kernelckpt.kernel.staged import argument_digest
+from kernelckpt.kernel.gate import refusal_of
+from kernelckpt.kernel.question import question_about
 from kernelckpt.kernel.tool import Tool
+from kernelckpt.kernel.turn_calls import Gated, TurnCalls
 from kernelckpt.model.effect import Effect, EffectPolicy, EffectStatus
+from kernelckpt.model.governance import AskUser, GovernedCall
 from kernelckpt.model.task_state import StateKind
 
 Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
@@ -26,22 +30,6 @@ Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 _SHOWN_BYTES = 1024
 """Arguments of a program's call up to this size are kept while it is under way; larger ones would make the
 intent of a call cost more than the turn."""
-
-
-class TurnCalls:
-    """The calls one turn makes, and those that an earlier attempt at it has left in the ledger."""
-
-    __slots__ = ("_recorded", "_seen")
-
-    def __init__(self, cell: Cell) -> None:
-        self._recorded = {(e.name, e.digest, e.occurrence): number for number, e in cell.effects.items()}
-        self._seen: dict[tuple[str, bytes], int] = {}
-
-    def count(self, name: str, digest: bytes) -> tuple[int, int | None]:
-        """How many alike came before in this turn, and the number of this call's record if there is one."""
-        occurrence = self._seen.get((name, digest), 0)
-        self._seen[name, digest] = occurrence + 1
-        return occurrence, self._recorded.get((name, digest, occurrence))
 
 
 class Ledger:
@@ -66,23 +54,52 @@ class Ledger:
 
         Raises:
             EffectError: it raised, now or then.
-            EffectDenied: it was in doubt, and somebody decided not to repeat it.
+            EffectDenied: it was in doubt or gated, and somebody decided that it is not to be made.
+            GovernanceError: governance does not let it be made, or not before a human says so.
             InvalidValueError: its arguments cannot be kept.
             TurnEnded: the task has ended; nothing was called.
         """
+        await calls.admit()
         encoded = _encoded(args, kwargs, tool.name)
         digest = argument_digest(encoded)
         occurrence, number = calls.count(tool.name, digest)
         cell = self._cell_at_work(task_id)
-        if number is None or number not in cell.effects:
+        known = cell.effects.get(number) if number is not None else None
+        if known is None or number is None:
             number, effect = cell.take_number(), Effect(tool.name, digest, occurrence, tool.effect)
         else:
-            effect = cell.effects[number]
+            effect = known
         if tool.effect is EffectPolicy.ASK and len(encoded) <= _SHOWN_BYTES:
             effect = replace(effect, arguments=encoded)  # for whoever must decide when it is in doubt
         if not effect.decided:
-            effect = await self.perform(task_id, number, effect, tool, (args, kwargs))
+            await self._pass_gate(
+                task_id, Gated(number, effect, ""), tool, encoded, calls, is_new=known is None
+            )
+            with calls.under_way():
+                effect = await self.perform(task_id, number, effect, tool, (args, kwargs))
         return replayed(effect, tool)
+
+    async def _pass_gate(
+        self, task_id: str, call: Gated, tool: Tool, encoded: bytes, calls: TurnCalls, *, is_new: bool
+    ) -> None:
+        """Ask governance about a call that is new; one that waits for a human still does."""
+        if not is_new:
+            turns = self._core.state.row(task_id).budget.turns
+            approvals = self._core.cell(task_id).approvals.values()
+            question = question_about(call.number, turns, call.effect, approvals)
+            if question is not None:
+                raise await calls.gate(call.because_of(question))
+            return
+        if self._core.gate.governance is None:
+            return
+        row = self._core.state.row(task_id)
+        verdict = self._core.gate.judge(row, GovernedCall(tool.name, "", tool.named(encoded)))
+        self._core.state.commit(urgent=False)
+        refusal = refusal_of(verdict, tool.name)
+        if refusal is not None:
+            raise refusal
+        if isinstance(verdict, AskUser):
+            raise await calls.gate(replace(call, reason=verdict.reason))
 
     async def perform(
         self, task_id: str, number: int, effect: Effect, tool: Tool, arguments: Arguments
@@ -107,7 +124,8 @@ class Ledger:
             absorb_cancellation()
             done = replace(started, status=EffectStatus.RAISED, error=error_text(error))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raised is its outcome
-            done = replace(started, status=EffectStatus.RAISED, error=error_text(error))
+            kind = error.kind if isinstance(error, ToolError) else ""
+            done = replace(started, status=EffectStatus.RAISED, error=error_text(error), error_kind=kind)
         else:
             done = replace(started, status=EffectStatus.RETURNED, outcome=data)
         return done if done.call_id else replace(done, arguments=b"")

@@ -7,12 +7,16 @@ from typing import Any
 
 from kernelckpt.codec.record import unshared
 from kernelckpt.kernel.core import Core, result_of
+from kernelckpt.kernel.phase import tracker_of
 from kernelckpt.kernel.program import Program
 from kernelckpt.kernel.staged import Staged
 from kernelckpt.kernel.view import ContextView, Messages
 from kernelckpt.model.approval import Approval
+from kernelckpt.model.capability import CapabilityManifest
 from kernelckpt.model.message import Message
+from kernelckpt.model.milestone import MilestonePhase
 from kernelckpt.model.result import LoopResult
+from kernelckpt.model.run_spec import AgentRunSpec
 from kernelckpt.model.signal import RuntimeSignal
 from kernelckpt.model.tcb import Tcb
 
@@ -96,6 +100,31 @@ class TurnReads:
         taken = {number: entry for number, entry in self._inbox.items() if getattr(entry, kind) is not None}
         self._staged.read.update(taken)
         return list(taken.values())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines of the kernel to the agent: signals, refusals, rollbacks, phases.
+
+        Reading them consumes them with the commit; unread ones stay.
+        """
+        self._staged.lines_read = len(self.context.signals)
+        return self.context.signals
+
+    @property
+    def run_spec(self) -> AgentRunSpec | None:
+        """What the task's run is to be, if that was said."""
+        return None if self._cell.spec is None else unshared(self._cell.spec)
+
+    @property
+    def capabilities(self) -> CapabilityManifest:
+        """What the task may use."""
+        manifest = self._cell.capabilities
+        return CapabilityManifest() if manifest is None else unshared(manifest)
+
+    @property
+    def milestone(self) -> MilestonePhase | None:
+        """The phase that the task must pass next; None when there is none, or all are passed."""
+        return tracker_of(self._core.state, self._row.id).current
 
     @property
     def approvals(self) -> Mapping[str, Approval]:

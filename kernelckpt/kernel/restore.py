@@ -10,9 +10,13 @@ from msgspec.structs import replace
 
 from kernelckpt.abc import RestoredState
 from kernelckpt.errors import KernelCkptError, RestoreError
+from kernelckpt.kernel import governing
+from kernelckpt.kernel.answering import suspend_in_doubt
 from kernelckpt.kernel.core import Core
-from kernelckpt.kernel.intake import effect_number_of, suspend_in_doubt, upgrade_state
-from kernelckpt.kernel.signal_router import SignalRouter
+from kernelckpt.kernel.cross_check import differences
+from kernelckpt.kernel.intake import upgrade_state
+from kernelckpt.kernel.phase import tracker_of
+from kernelckpt.kernel.question import effect_number_of
 from kernelckpt.kernel.state import KernelState
 from kernelckpt.model.task_state import StateKind, TaskState
 from kernelckpt.model.tcb import Tcb
@@ -35,6 +39,7 @@ class RestoreReport(msgspec.Struct, frozen=True):
         recreated: what is not kept and was made anew.
         cleared: what is not kept and starts empty.
         notes: what the log had to say: a torn tail dropped, damage set aside.
+        differences: where the rows and the event log contradict each other; the rows are what counts.
         downtime_ms: wall time since the restored checkpoint; None when unknown. It is not charged.
     """
 
@@ -50,6 +55,7 @@ class RestoreReport(msgspec.Struct, frozen=True):
     recreated: tuple[str, ...]
     cleared: tuple[str, ...]
     notes: tuple[str, ...]
+    differences: tuple[str, ...]
     downtime_ms: int | None
 
 
@@ -61,7 +67,7 @@ def rehearse(core: Core, state: RestoredState) -> list[str]:
 
 
 def _missing(core: Core, shadow: KernelState) -> list[str]:
-    found: list[str] = []
+    found: list[str] = list(governing.lacking(core, shadow))
     programs: dict[str, list[str]] = {}
     for row in shadow.table.live():
         if row.program not in core.programs:
@@ -70,6 +76,7 @@ def _missing(core: Core, shadow: KernelState) -> list[str]:
             found.extend(_state_faults(core, shadow, row))
         found.extend(_row_faults(shadow, row))
         found.extend(_tool_faults(core, shadow, row))
+        found.extend(_milestone_faults(shadow, row))
     for name, tasks in programs.items():
         more = f" and {len(tasks) - 3} more" if len(tasks) > 3 else ""
         found.append(f"program {name!r} (tasks {', '.join(tasks[:3])}{more})")
@@ -105,6 +112,18 @@ def _tool_faults(core: Core, shadow: KernelState, row: Tcb) -> Iterator[str]:
             yield f"tool {effect.name!r} (task {row.id})"
 
 
+def _milestone_faults(shadow: KernelState, row: Tcb) -> Iterator[str]:
+    try:
+        tracker_of(shadow, row.id)
+    except RestoreError as error:
+        yield from error.missing
+
+
+def _recreated(core: Core) -> tuple[str, ...]:
+    governed = ("governance closures",) if core.gate.governance is not None else ()
+    return ("timers", "ready queue", *governed, "milestone trackers", "handle tables")
+
+
 def take_over(
     core: Core, run_id: str, state: RestoredState, downtime_ms: int | None, notes: Sequence[str]
 ) -> RestoreReport:
@@ -122,9 +141,8 @@ def take_over(
         raise RestoreError(message, missing=lacking, hint=hint)
     totals = core.state.totals
     core.set_work_ms(totals.clock_ms)
-    core.router = SignalRouter.restore(
-        [(number, queued.signal) for number, queued in core.state.queued.items()], totals.queue_capacity
-    )
+    said = governing.recreate(core)
+    differing = _compare(core)
     mended = _Mended()
     for row in core.state.table.all():
         if row.state.is_terminal():
@@ -146,11 +164,19 @@ def take_over(
         woken=tuple(mended.woken),
         in_doubt=tuple(mended.in_doubt),
         upgraded=tuple(mended.upgraded),
-        recreated=("timers", "ready queue"),
+        recreated=_recreated(core),
         cleared=("signal deduplication",),
-        notes=tuple(notes),
+        notes=(*notes, *said),
+        differences=differing,
         downtime_ms=downtime_ms,
     )
+
+
+def _compare(core: Core) -> tuple[str, ...]:
+    found = tuple(differences(core.state.table, core.state.log.view(), core.state.totals.turn))
+    if found:
+        core.events.alarm("log_differs", differences=found)
+    return found
 
 
 class _Mended:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from kernelckpt.model.event_category import EventCategory, EventPrimitive
@@ -28,18 +28,37 @@ _LIMITS = {
 }
 
 
-def row_events(turn: int, old: Tcb | None, new: Tcb) -> Iterator[RowEvent]:
-    """What happened when `new` took the place of `old` (None: it is a new row), at a kernel turn."""
+def row_events(
+    turn: int,
+    old: Tcb | None,
+    new: Tcb,
+    *,
+    pending: Sequence[str] = (),
+    approved: Sequence[str] = (),
+    denied: Sequence[str] = (),
+) -> Iterator[RowEvent]:
+    """What happened when one row took the place of another.
+
+    Args:
+        turn: the kernel turn.
+        old: the row before; None for a new one.
+        new: the row now.
+        pending: what a suspension waits for; for a join, the children it names.
+        approved: what was approved to end a suspension.
+        denied: what was denied.
+    """
     was, now = old.state if old is not None else None, new.state
     if was == now:
         return
     if was is not None and was.kind is StateKind.SUSPENDED:
-        yield Resumed(turn, category=EventCategory.SCHED, primitive=EventPrimitive.SCHED)
+        yield Resumed(
+            turn, tuple(approved), tuple(denied), category=EventCategory.SCHED, primitive=EventPrimitive.SCHED
+        )
     if now.kind is StateKind.SUSPENDED and new.wait is not None:
         yield Suspended(
             turn,
             _REASONS.get(new.wait.kind, new.wait.label()),
-            new.wait.children,
+            tuple(pending) or new.wait.children,
             category=EventCategory.SCHED,
             primitive=EventPrimitive.SCHED,
         )

@@ -11,17 +11,22 @@ import anyio
 from anyio.lowlevel import checkpoint
 from msgspec.structs import replace
 
-from kernelckpt.errors import SchedulerStopped, TurnStalled, UsageError
+from kernelckpt.errors import GovernanceError, SchedulerStopped, TurnStalled, UsageError
 from kernelckpt.kernel import ending
+from kernelckpt.kernel.answering import suspend_gated, suspend_in_doubt
 from kernelckpt.kernel.cancellation import absorb_cancellation, is_cancelled
+from kernelckpt.kernel.capability_change import expire_leases
+from kernelckpt.kernel.compaction import make_room
 from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.error_text import placed_error_text
-from kernelckpt.kernel.intake import suspend_in_doubt
 from kernelckpt.kernel.ledger import Ledger
+from kernelckpt.kernel.request import close_request
+from kernelckpt.kernel.rollback import undo_refused, undo_request, undo_turn
 from kernelckpt.kernel.schedule import Terminate, schedule
-from kernelckpt.kernel.staged import commit_turn
 from kernelckpt.kernel.tool_calls import ToolCalls
 from kernelckpt.kernel.turn import Turn
+from kernelckpt.kernel.turn_commit import commit_turn
+from kernelckpt.model.rollback import RollbackReason
 from kernelckpt.model.task_state import StateKind, TaskState
 from kernelckpt.model.tcb import Tcb
 from kernelckpt.model.termination import TerminationReason
@@ -44,6 +49,8 @@ class Runner:
         self._ledger = Ledger(core, durable)
         self._tool_calls = ToolCalls(core, self._ledger)
         self._scopes: dict[str, anyio.CancelScope] = {}
+        self._turns: dict[str, Turn] = {}
+        self._undone: dict[str, RollbackReason] = {}
         self._gates: set[anyio.CancelScope] = set()
         self.stopping = False
 
@@ -58,6 +65,21 @@ class Runner:
         scope = self._scopes.get(task_id)
         if scope is not None:
             scope.cancel()
+
+    def interrupt(self, task_id: str) -> None:
+        """Break off the turn that a task is at, once the calls it has begun are done; it is run again."""
+        turn, scope = self._turns.get(task_id), self._scopes.get(task_id)
+        if turn is not None and scope is not None:
+            turn.calls.close(scope.cancel)
+
+    def undo(self, task_id: str, reason: RollbackReason) -> bool:
+        """Break off and undo what a task is at, at once; False if it is not at work."""
+        scope = self._scopes.get(task_id)
+        if scope is None:
+            return False
+        self._undone[task_id] = reason
+        scope.cancel()
+        return True
 
     def cancel_all(self) -> None:
         """Cancel whatever is at work."""
@@ -99,14 +121,17 @@ class Runner:
                     await self._turn(row)
             finally:
                 del self._scopes[row.id]
+        reason = self._undone.pop(row.id, None)
         if scope.cancelled_caught and row.state.kind is not StateKind.BLOCKED:
-            self._discard(row)
+            self._discard(row, reason)
+        elif scope.cancelled_caught and reason is not None:
+            self._undo_request(row, reason)
 
     def _end_by_budget(self, row: Tcb, reason: TerminationReason) -> None:
         label = row.budget.exceeded(self._core.work_ms())
         error = f"the budget's {label} was reached"
         if row.state.kind is StateKind.BLOCKED:
-            self._tool_calls.answer(row.id, unmade=error)
+            close_request(self._core.state, row.id, unmade=error)
         self._core.end(row, reason, error=error)
         self._core.state.commit(waits=True)
 
@@ -114,24 +139,31 @@ class Runner:
         row = self._begun(row)
         program = self._core.programs[row.program]
         turn = Turn(self._core, row, program, self._deps, self._ledger.call)
+        self._turns[row.id] = turn
         try:
             returned = await program.fn(turn)
             if is_cancelled() or not self._is_at(row.id):
-                self._discard(row)  # though the program caught its cancellation
+                self._discard(row, self._undone.get(row.id))  # though the program caught its cancellation
+            elif turn.calls.gated:
+                self._suspend(row, turn)
             else:
                 commit_turn(self._core, row.id, turn.staged, _ending_of(turn, returned))
         except CancelledError as error:
             if is_cancelled():
                 raise
             absorb_cancellation()
-            self._fail(row, error)
+            self._fail(row, turn, error)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - it fails the task, not the kernel
-            self._fail(row, error)
+            self._fail(row, turn, error)
         finally:
+            del self._turns[row.id]
             turn.close()
 
     def _begun(self, row: Tcb) -> Tcb:
         core = self._core
+        row = expire_leases(core.state, row)
+        if core.settings.auto_compact:
+            make_room(core, row)
         budget = row.budget
         if budget.started_at_ms is None:
             budget = replace(budget, started_at_ms=core.work_ms())
@@ -151,24 +183,55 @@ class Runner:
         row = self._core.state.table.get(task_id)
         return row is not None and row.state.kind is StateKind.RUNNING
 
-    def _discard(self, row: Tcb) -> None:
+    def _discard(self, row: Tcb, reason: RollbackReason | None = None) -> None:
         """Make a task whose turn was cancelled ready again; nothing that it staged is left."""
         self._core.events.emit("discarded", row.id, row.budget.turns + 1)
         if self._is_at(row.id):
+            if reason is not None:
+                undo_turn(self._core, self._core.state.row(row.id), reason)
             now = self._core.state.row(row.id)
             if self.stopping or not suspend_in_doubt(self._core, now):  # else it runs again in this process
                 self._core.state.put_row(replace(now, state=TaskState.READY))
             self._core.state.commit(urgent=False)
 
-    def _fail(self, row: Tcb, error: BaseException) -> None:
+    def _undo_request(self, row: Tcb, reason: RollbackReason) -> None:
+        now = self._core.state.table.get(row.id)
+        if now is not None and now.state.kind is StateKind.BLOCKED:
+            undo_request(self._core, now, reason)
+
+    def _suspend(self, row: Tcb, turn: Turn) -> None:
+        """Wait for a human's word on the calls that governance has gated; then the turn is run again."""
+        self._core.events.emit("discarded", row.id, row.budget.turns + 1)
+        suspend_gated(self._core, self._core.state.row(row.id), turn.calls.gated.values())
+        self._core.tell("waiting", row.id, row.budget.turns, wait="approval", note="")
+        self._core.state.commit(waits=True)
+
+    def _fail(self, row: Tcb, turn: Turn, error: BaseException) -> None:
         stopped = self._core.is_stopping() and isinstance(error, SchedulerStopped | CancelledError)
         if stopped or is_cancelled() or not self._is_at(row.id):
-            self._discard(row)
+            self._discard(row, self._undone.get(row.id))
+            return
+        if turn.calls.gated:
+            self._suspend(row, turn)
             return
         now = self._core.state.row(row.id)
+        refusal = _refusal_in(error)
+        if refusal is not None:
+            self._core.events.emit("discarded", row.id, row.budget.turns + 1)
+            undo_refused(self._core, now, refusal)
+            return
         self._core.events.emit("discarded", row.id, row.budget.turns + 1)
         self._core.end(now, TerminationReason.ERROR, error=placed_error_text(error))
         self._core.state.commit(waits=True)
+
+
+def _refusal_in(error: BaseException) -> GovernanceError | None:
+    """The refusal that a program has let through, alone or together with others."""
+    while isinstance(error, BaseExceptionGroup):
+        if error.split(GovernanceError)[1] is not None:
+            return None
+        error = error.exceptions[0]
+    return error if isinstance(error, GovernanceError) else None
 
 
 def _ending_of(turn: Turn, returned: Any) -> ending.Next:

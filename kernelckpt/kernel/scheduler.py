@@ -1,41 +1,37 @@
-"""The async scheduler: hosts the table, runs turns, calls the hooks, answers the outside."""
+"""The async scheduler: what the outside does with a kernel."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
-
-from msgspec.structs import replace
 
 from kernelckpt.abc import Clock, RuntimeHook
 from kernelckpt.codec.record import unshared
-from kernelckpt.errors import SchedulerStopped, UsageError
-from kernelckpt.kernel import attention, intake
-from kernelckpt.kernel.argument import check_name, kept
+from kernelckpt.errors import UsageError
+from kernelckpt.kernel import answering, attention, intake, phase
+from kernelckpt.kernel.argument import check_name, kept, kept_reason, texts
 from kernelckpt.kernel.clock import SystemClock
-from kernelckpt.kernel.core import result_of
-from kernelckpt.kernel.event import KernelEvent, Listener
-from kernelckpt.kernel.event_log import EventLog
-from kernelckpt.kernel.host import End, Host
+from kernelckpt.kernel.governance.governance import Governance
+from kernelckpt.kernel.milestone import MilestoneEvaluation
 from kernelckpt.kernel.program import Program, ProgramFunction, Programs
-from kernelckpt.kernel.restore import RestoreReport
-from kernelckpt.kernel.snapshot import snapshot_of
+from kernelckpt.kernel.settings import Settings
 from kernelckpt.kernel.spawn import make_spawn
-from kernelckpt.kernel.table import TaskTable
 from kernelckpt.kernel.tool import Tool, Tools
-from kernelckpt.kernel.view import ContextView, TableView
+from kernelckpt.kernel.watched import Watched
 from kernelckpt.model.approval import Approval, ApprovalStatus
 from kernelckpt.model.budget import SchedulerBudget
+from kernelckpt.model.capability import CapabilityDescriptor
+from kernelckpt.model.context_config import ContextConfig
+from kernelckpt.model.governance import GovernancePolicy
 from kernelckpt.model.message import Message
+from kernelckpt.model.milestone import MilestoneCheckResult
 from kernelckpt.model.process import AgentIsolation, AgentRole
-from kernelckpt.model.result import LoopResult
+from kernelckpt.model.rollback import RollbackReason
+from kernelckpt.model.run_spec import AgentRunSpec
 from kernelckpt.model.signal import Disposition, RuntimeSignal
-from kernelckpt.model.snapshot import KernelSnapshot
-from kernelckpt.model.tcb import Tcb
 
 
-class Scheduler(Host):
+class Scheduler(Watched):
     """Hosts a table of tasks and runs their turns; an async context manager.
 
     Entering calls each hook's `on_start`, which may restore a state; leaving stops gracefully: running
@@ -52,6 +48,12 @@ class Scheduler(Host):
         tools: Iterable[Tool | Callable[..., Any]] = (),
         deps: Any = None,
         budget: SchedulerBudget = SchedulerBudget(max_turns=10_000),  # noqa: B008 - frozen
+        governance: GovernancePolicy | None = None,
+        closures: Mapping[str, Any] | None = None,
+        attention: str | None = None,
+        signal_queue: int | None = None,
+        context: ContextConfig = ContextConfig(),  # noqa: B008 - frozen
+        auto_compact: bool = False,
         max_concurrency: int | None = None,
         keep_done: int | None = None,
         clock: Clock | None = None,
@@ -65,6 +67,15 @@ class Scheduler(Host):
             tools: functions that agents may call by name.
             deps: handed to every turn as `turn.deps`; never kept.
             budget: limits of tasks that are given none.
+            governance: what agents may do. It is kept; a later start without it goes on with the kept one, a
+                start with another replaces it.
+            closures: the functions that the policy names as vetoes, and attention policies, by name; the
+                names are kept, the functions are not.
+            attention: the name of the signal router's policy among the closures; "" for the default one,
+                None for the kept one.
+            signal_queue: how many signals wait for a task at most; None for the kept number, or 64.
+            context: when the contexts of new tasks are spooled, compressed and renewed.
+            auto_compact: whether the kernel compresses contexts, before turns; else only `turn.compact` does.
             max_concurrency: how many turns may run at a time; None for no limit.
             keep_done: how many finished root tasks are kept, the newest; None for all of them.
             clock: the source of time.
@@ -73,19 +84,24 @@ class Scheduler(Host):
             UsageError: an argument is off.
         """
         check_name(run_id, "run_id")
-        for name, value, least in (("max_concurrency", max_concurrency, 1), ("keep_done", keep_done, 0)):
-            if value is not None and (type(value) is not int or value < least):
-                raise UsageError(f"{name} is {value!r}", hint=f"a whole number, {least} or more, or None")
-        super().__init__(
-            Programs(programs),
-            Tools(tools),
+        settings = Settings(
             run_id=run_id,
-            hooks=hooks,
-            deps=deps,
             budget=kept(budget, SchedulerBudget, "budget"),
-            max_concurrency=max_concurrency,
+            context=kept(context, ContextConfig, "context"),
+            policy=None if governance is None else kept(governance, GovernancePolicy, "governance"),
+            closures=dict(closures or {}),
+            attention=attention,
+            signal_queue=signal_queue,
+            auto_compact=auto_compact,
             keep_done=keep_done,
-            clock=clock or SystemClock(),
+            max_concurrency=max_concurrency,
+        )
+        settings.check()
+        if settings.policy is not None:
+            Governance(settings.policy, settings.closures)  # raises for what it cannot do
+        settings.attention_of(attention or "")
+        super().__init__(
+            Programs(programs), Tools(tools), settings, hooks=hooks, deps=deps, clock=clock or SystemClock()
         )
 
     # from outside
@@ -102,6 +118,8 @@ class Scheduler(Host):
         budget: SchedulerBudget | None = None,
         caps: Sequence[str] = (),
         messages: Sequence[Message] = (),
+        run_spec: AgentRunSpec | None = None,
+        capabilities: Sequence[CapabilityDescriptor] = (),
     ) -> str:
         """Add a root task; durable on return. The same id again changes nothing.
 
@@ -115,6 +133,9 @@ class Scheduler(Host):
             budget: its limits; the scheduler's by default.
             caps: ids of its capabilities.
             messages: its first history.
+            run_spec: who it runs as and with what: its identity to governance, the filter of its
+                capabilities, the milestones it must pass; goal, role and isolation may be said there.
+            capabilities: what it may use, before that filter.
 
         Returns:
             The task's id.
@@ -136,6 +157,8 @@ class Scheduler(Host):
             budget=budget,
             caps=caps,
             messages=messages,
+            run_spec=run_spec,
+            capabilities=capabilities,
         )
         intake.submit(self._core, spawn)
         await self._durable(self.commit_number)
@@ -176,7 +199,7 @@ class Scheduler(Host):
         pending: list[Approval] = []
         for row in self._core.state.table.live():
             if self._core.asked.get(row.id, 0) <= self._confirmed:
-                pending.extend(unshared(item) for item in intake.pending_approvals(self._core, row.id))
+                pending.extend(unshared(item) for item in answering.pending_approvals(self._core, row.id))
         return pending
 
     async def approve(self, task_id: str, *ids: str, by: str | None = None) -> None:
@@ -192,14 +215,55 @@ class Scheduler(Host):
     async def deny(self, task_id: str, *ids: str, reason: str = "") -> None:
         """Say no to questions of a task, by key, or to all of them; durable on return."""
         self._core.state.row(task_id)  # raises for an unknown task
-        keys = ids or tuple(item.key for item in intake.pending_approvals(self._core, task_id))
+        keys = ids or tuple(item.key for item in answering.pending_approvals(self._core, task_id))
         await self._answer(task_id, keys, ApprovalStatus.DENIED, None, reason)
 
     async def _answer(
         self, task_id: str, keys: Sequence[str], status: ApprovalStatus, by: str | None, reason: str
     ) -> None:
         self._accepting()
-        intake.answer(self._core, task_id, keys, status, by=by, reason=reason)
+        answering.answer(self._core, task_id, keys, status, by=by, reason=reason)
+        await self._durable(self.commit_number)
+
+    def evaluations(self) -> list[MilestoneEvaluation]:
+        """The phases that tasks take for done and that the host is to judge, of all tasks."""
+        return list(phase.evaluations(self._core.state))
+
+    async def judge(
+        self, task_id: str, result: MilestoneCheckResult, *, evidence: Sequence[str] = ()
+    ) -> None:
+        """Say whether the phase is passed that a task takes for done; durable on return.
+
+        Args:
+            task_id: the task.
+            result: the phase, whether it is passed, and why not.
+            evidence: what was shown for it, for the event log.
+
+        Raises:
+            UsageError: the task takes no phase for done, or another one.
+        """
+        self._accepting()
+        result = kept(result, MilestoneCheckResult, "result")
+        phase.judge(self._core, task_id, result, texts(evidence, "evidence"))
+        self._core.state.commit()
+        await self._durable(self.commit_number)
+
+    async def rollback(self, task_id: str, reason: RollbackReason) -> None:
+        """Undo what a task is at, as a timeout or an interrupting user does; durable on return.
+
+        A turn at work is cut off and nothing it staged is kept; of a request, neither the reply nor a result
+        joins the history. What really happened stays, calls cut off are in doubt. The task is told in a note
+        and has its next turn.
+
+        Args:
+            task_id: the task.
+            reason: why, as `TimedOut()`.
+
+        Raises:
+            UsageError: the task has ended, or waits for a human's word on something that may have happened.
+        """
+        self._accepting()
+        intake.roll_back(self._core, task_id, kept_reason(reason), self._runner.undo)
         await self._durable(self.commit_number)
 
     async def resume(self, task_id: str) -> None:
@@ -239,105 +303,3 @@ class Scheduler(Host):
         self._core.removal.forget(task_id)
         self._core.state.commit()
         await self._durable(self.commit_number)
-
-    # waiting and looking
-
-    async def join(self, task_id: str | None = None) -> Any:
-        """Wait until a task has ended; its result, durable. Without an id: all roots, as a mapping.
-
-        Raises:
-            UnknownTaskError: no such task.
-            SchedulerStopped: the kernel stopped first.
-        """
-        if task_id is not None:
-            row = self._core.state.row(task_id)
-            result = await self._ended(row, self._end_of(row))
-            await self._durable(self.commit_number)
-            return self._handed_out(row, result)
-        ends: dict[str, tuple[Tcb, End]] = {}
-        results: dict[str, LoopResult] = {}
-        while roots := [row for row in self._core.state.table.children_of(None) if row.id not in ends]:
-            ends.update((row.id, (row, self._end_of(row))) for row in roots)
-            for row in roots:
-                results[row.id] = await self._ended(*ends[row.id])
-        await self._durable(self.commit_number)
-        return {root: self._handed_out(ends[root][0], result) for root, result in results.items()}
-
-    def _end_of(self, row: Tcb) -> End:
-        """Where a task's result is or will be found, even if the task is forgotten meanwhile."""
-        result = result_of(row)
-        return self._ends.setdefault(row.id, End()) if result is None else End(result)
-
-    async def _ended(self, row: Tcb, end: End) -> LoopResult:
-        if end.result is None and not self._stopped.is_set():
-            await end.event.wait()
-        if end.result is None:
-            raise SchedulerStopped(f"the kernel stopped before {row.id!r} ended") from self._failure
-        return end.result
-
-    def _handed_out(self, row: Tcb, result: LoopResult) -> LoopResult:
-        result = unshared(result)
-        if result.output is None or row.program not in self._core.programs:
-            return result
-        return replace(result, output=self._core.programs[row.program].output_of(result.output))
-
-    async def idle(self) -> None:
-        """Return when only events from outside can wake anything.
-
-        Raises:
-            SchedulerStopped: the kernel stopped first.
-        """
-        while self._core.active or self._core.ready or self._core.state.table.next_timer() is not None:
-            if self._stopped.is_set():
-                raise SchedulerStopped("the kernel stopped before it was idle") from self._failure
-            await self._news()
-        await self._durable(self.commit_number)
-
-    @property
-    def tasks(self) -> TaskTable:
-        """The table as it is at any moment, to look at."""
-        return TableView(self._core.state.table)
-
-    def context(self, task_id: str) -> ContextView:
-        """The context of a task as it is now.
-
-        Raises:
-            UnknownTaskError: no such task.
-        """
-        self._core.state.row(task_id)
-        return ContextView(self._core.cell(task_id))
-
-    @property
-    def event_log(self) -> EventLog:
-        """What rows and signals did since this process began, and what it amounts to (`view()`).
-
-        Kept in memory only, and bounded; the processes of restored rows are in it.
-        """
-        return self._core.state.log
-
-    def snapshot(self) -> KernelSnapshot:
-        """The kernel's state at this instant."""
-        return snapshot_of(self._core.state)
-
-    @property
-    def restored(self) -> RestoreReport | None:
-        """What was restored on start; None for a new run."""
-        return self._restored
-
-    def events(self, task_id: str | None = None) -> AsyncIterator[KernelEvent]:
-        """What happens from now on, to one task or to all; ends when the kernel stops.
-
-        What a commit has made so comes once that commit is durable; troubles of the kernel do not wait.
-        """
-        return self._durably(self._core.events.listen(task_id))
-
-    async def _durably(self, listener: Listener) -> AsyncIterator[KernelEvent]:
-        with suppress(SchedulerStopped):
-            async for event in listener:
-                if event.commit > self._confirmed and not self._stopped.is_set():
-                    self.start_soon(self._confirm, event.commit, listener.go_on)
-                    async for trouble in listener.until_durable():
-                        yield trouble
-                if event.commit:
-                    await self._durable(event.commit)
-                yield event

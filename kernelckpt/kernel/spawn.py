@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+from kernelckpt.codec.plain import check_plain
 from kernelckpt.errors import UsageError
 from kernelckpt.kernel.argument import check_name, check_text, encoded_message, kept, listed, texts
 from kernelckpt.kernel.core import Core
-from kernelckpt.kernel.staged import Spawn
+from kernelckpt.kernel.milestone import check_contract
+from kernelckpt.kernel.new_task import Spawn
 from kernelckpt.model.budget import SchedulerBudget
+from kernelckpt.model.capability import CapabilityDescriptor, CapabilityManifest
 from kernelckpt.model.message import Message
 from kernelckpt.model.process import AgentIsolation, AgentRole
+from kernelckpt.model.run_spec import AgentRunSpec
+
+_T = TypeVar("_T")
 
 
 def make_spawn(
@@ -25,6 +31,8 @@ def make_spawn(
     budget: SchedulerBudget | None,
     caps: Sequence[str],
     messages: Sequence[Message],
+    run_spec: AgentRunSpec | None = None,
+    capabilities: Sequence[CapabilityDescriptor] = (),
 ) -> Spawn:
     """A task to be, validated and encoded.
 
@@ -39,6 +47,11 @@ def make_spawn(
         role, isolation = AgentRole(labels[0]), AgentIsolation(labels[1])
     except ValueError as error:
         raise UsageError(str(error), hint="use a label of AgentRole and of AgentIsolation") from error
+    if run_spec is not None:
+        run_spec = _checked_spec(run_spec)
+        goal = _agreed("goal", goal, "", run_spec.goal)
+        role = _agreed("role", role, AgentRole.CUSTOM, run_spec.role)
+        isolation = _agreed("isolation", isolation, AgentIsolation.SHARED, run_spec.isolation)
     return Spawn(
         task_id,
         program,
@@ -52,4 +65,27 @@ def make_spawn(
             encoded_message(message, f"messages[{index}]")
             for index, message in enumerate(listed(messages, "messages"))
         ),
+        run_spec,
+        CapabilityManifest().upsert(
+            *(
+                kept(item, CapabilityDescriptor, f"capabilities[{index}]")
+                for index, item in enumerate(listed(capabilities, "capabilities"))
+            )
+        ),
     )
+
+
+def _checked_spec(run_spec: AgentRunSpec) -> AgentRunSpec:
+    spec = kept(run_spec, AgentRunSpec, "run_spec")
+    check_plain(run_spec.metadata, "run_spec.metadata")
+    if spec.milestones is not None:
+        check_contract(spec.milestones, "run_spec.milestones")
+    return spec
+
+
+def _agreed(name: str, given: _T, default: _T, specified: _T) -> _T:
+    """What the specification says, unless the call says something else: then one of them is a mistake."""
+    if given not in {default, specified}:
+        message = f"{name} is {given!r}, but the run_spec says {specified!r}"
+        raise UsageError(message, hint="say it once, in the run_spec")
+    return specified

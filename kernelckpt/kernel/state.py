@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from kernelckpt.abc import Append, Change, Commit, Key, Put, Remove, RestoredState
-from kernelckpt.codec.record import STREAM_ITEMS, decode_record, path_of
+from kernelckpt.codec.record import EVENTS, STREAM_ITEMS, decode_record, path_of
 from kernelckpt.errors import DecodeError, RestoreError, UnknownTaskError
 from kernelckpt.kernel.cell import Cell
 from kernelckpt.kernel.event_log import EventLog
+from kernelckpt.kernel.event_stream import FOLD, EventStream
 from kernelckpt.kernel.row_event import row_events
 from kernelckpt.kernel.table import TaskTable
 from kernelckpt.model.governance import GovernancePolicy, RateSlot
 from kernelckpt.model.kernel import KernelTotals
-from kernelckpt.model.os_event import AgentProcessChanged
-from kernelckpt.model.process_view import AgentProcess
+from kernelckpt.model.logged_event import LoggedEvent
+from kernelckpt.model.os_event import AgentForgotten, categorized
+from kernelckpt.model.os_snapshot import EventFold
 from kernelckpt.model.signal import QueuedSignal
 from kernelckpt.model.tcb import Tcb
 
 TOTALS: Key = ("kernel", "", 0)
 GOVERNANCE: Key = ("governance", "", 0)
 
+WHOLE_KERNEL = frozenset({"kernel", "signal", "governance", "rate", "fold", EVENTS})
+"""Kinds of records and streams that belong to no task."""
+
 
 class KernelState:
-    """Rows, cells, totals and queued signals.
+    """Rows, cells, totals, queued signals and the event log.
 
     Every change is made by `put`, `remove` or `append` and becomes a commit by `commit`, all without an
     await between: whoever looks at an await sees committed state only.
@@ -40,7 +45,7 @@ class KernelState:
         self.policy: GovernancePolicy | None = None
         self.rates: dict[int, RateSlot] = {}
         self.number = 0
-        self.log = EventLog()
+        self.events = EventStream()
         self._cells: dict[str, Cell] = {}
         self._changes: list[Change] = []
         self._on_commit = on_commit
@@ -70,19 +75,50 @@ class KernelState:
         self._set(key, record)
         self._changes.append(Put(key, record))
 
-    def put_row(self, row: Tcb) -> None:
-        """Set a task's row, and note in the event log what that means."""
-        for event in row_events(self.totals.turn, self.table.get(row.id), row):
-            self.log.append(event)
+    def put_row(
+        self,
+        row: Tcb,
+        *,
+        pending: Sequence[str] = (),
+        approved: Sequence[str] = (),
+        denied: Sequence[str] = (),
+    ) -> None:
+        """Set a task's row, and note in the event log what that means.
+
+        Args:
+            row: the row.
+            pending: ids of what it waits for, if this suspends it; by default the children it joins.
+            approved: ids of what was approved, if this resumes it.
+            denied: ids of what was denied.
+        """
+        old = self.table.get(row.id)
+        if old is None or old.state is not row.state:  # most changes leave the state as it is
+            ids = {"pending": pending, "approved": approved, "denied": denied}
+            for event in row_events(self.totals.turn, old, row, **ids):
+                self.note(event)
         self.put(("task", row.id, 0), row)
+
+    def note(self, event: LoggedEvent) -> None:
+        """Add an event to the event log, with its category; the next commit holds it.
+
+        Raises:
+            InvalidValueError: it cannot be encoded.
+        """
+        self.events.note(categorized(event))
+
+    @property
+    def log(self) -> EventLog:
+        """What happened, folded."""
+        return self.events.log
 
     def remove(self, key: Key) -> None:
         """Remove a record or a stream."""
         kind, task, number = key
         if kind == "task":
-            self.table.remove(task)
-            self.log.forget(task)
+            row = self.table.remove(task)
             self._cells.pop(task, None)
+            if row is not None and row.proc is not None:
+                self.note(AgentForgotten(task))
         elif kind == "signal":
             self.queued.pop(number, None)
         elif kind == "rate":
@@ -119,11 +155,24 @@ class KernelState:
 
     def commit(self, *, urgent: bool = True, ended_turn: bool = False, waits: bool = False) -> int:
         """Make what was changed since the last commit one commit; its number."""
+        if self.events.noted:
+            self._write_events()
         changes = tuple(self._changes)
         self._changes.clear()
         self.number += 1
         self._on_commit(Commit(self.number, self.totals.turn, changes, urgent, ended_turn, waits))
         return self.number
+
+    def _write_events(self) -> None:
+        if not self.events.is_full:
+            self._changes.append(self.events.take())
+            return
+        for process in self.events.changed_processes():
+            if process.agent_id in self._cells:  # a damaged log may know children that have no row
+                self.put(("process", process.agent_id, 0), process)
+        if self.events.items:
+            self._changes.append(Remove(self.events.key))
+        self.put(FOLD, self.events.next_fold())
 
     def scan(self) -> Iterator[tuple[Key, Struct | None]]:
         """All records, one at a time, valid while commits go on; None stands for a stream."""
@@ -134,6 +183,10 @@ class KernelState:
             yield GOVERNANCE, self.policy
         for number, slot in list(self.rates.items()):
             yield ("rate", "", number), slot
+        if self.events.fold.generation:
+            yield FOLD, self.events.fold
+        if self.events.items:
+            yield self.events.key, None
         for row in self.table.scan():
             yield ("task", row.id, 0), row
             cell = self._cells.get(row.id)
@@ -147,39 +200,46 @@ class KernelState:
             DecodeError: a record is not of its kind.
             RestoreError: records of a task that has no row.
         """
-        rows = [key for key in state.records if key[0] == "task"]
-        for key in rows:
+        for key in [key for key in state.records if key[0] == "task"]:
             record = decode_record(key, state.records[key])
             if not isinstance(record, Tcb) or record.id != key[1]:
                 raise DecodeError(f"{path_of(key)}: holds another task", path=path_of(key))
             self._set(key, record)
-            self._recall(record)
         for key, data in state.records.items():
             if key[0] != "task":
-                self._owned(key)
+                self._check_owner(key)
                 self._set(key, decode_record(key, data))
+        self._check_streams(state.streams)
         for key, items in state.streams.items():
-            self._load_stream(key, items)
+            if key[0] != EVENTS:
+                self._cells[key[1]].extend(key[0], 0, tuple(items))
+        self._load_events(state.streams.get(self.events.key, ()))
 
-    def _recall(self, row: Tcb) -> None:
-        process = AgentProcess.from_tcb(row)
-        if process is not None:
-            self.log.append(AgentProcessChanged.of(row.changed_turn, process))
+    def _load_events(self, items: Sequence[bytes]) -> None:
+        agents = [row.id for row in self.table if row.proc is not None]
+        kept = (cell.process for cell in self._cells.values())
+        processes = [process for process in kept if process is not None]
+        self.events.load(self.events.fold, processes, items, agents)
 
-    def _load_stream(self, key: Key, items: Sequence[bytes]) -> None:
-        kind, task, generation = key
-        self._owned(key)
-        if kind not in STREAM_ITEMS:
-            raise DecodeError(f"{path_of(key)}: unknown kind of stream {kind!r}", path=path_of(key))
-        cell = self._cells[task]
-        if generation != cell.generation(kind):
-            raise DecodeError(f"{path_of(key)}: not the generation in use", path=path_of(key))
-        cell.extend(kind, 0, tuple(items))
+    def _check_streams(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            kind, task, generation = key
+            self._check_owner(key)
+            if kind not in STREAM_ITEMS:
+                raise DecodeError(f"{path_of(key)}: unknown kind of stream {kind!r}", path=path_of(key))
+            fold = self.events.fold
+            in_use = fold.generation if kind == EVENTS else self._cells[task].generation(kind)
+            if generation != in_use:
+                raise DecodeError(f"{path_of(key)}: not the generation in use", path=path_of(key))
 
-    def _owned(self, key: Key) -> None:
-        if key[1] and key[1] not in self._cells:
+    def _check_owner(self, key: Key) -> None:
+        kind, task, _ = key
+        if (kind in WHOLE_KERNEL) != (not task):
+            owner = f"task {task!r}" if task else "no task"
+            raise DecodeError(f"{path_of(key)}: belongs to {owner}", path=path_of(key))
+        if task and task not in self._cells:
             message = f"{path_of(key)}: belongs to a task that has no row"
-            raise RestoreError(message, missing=[f"task {key[1]!r}"])
+            raise RestoreError(message, missing=[f"task {task!r}"])
 
     def _set(self, key: Key, record: Struct) -> None:
         kind, task, number = key
@@ -194,5 +254,7 @@ class KernelState:
             self.policy = record
         elif isinstance(record, RateSlot):
             self.rates[number] = record
+        elif isinstance(record, EventFold):
+            self.events.fold = record
         else:
             self._cells[task].set(kind, number, record)

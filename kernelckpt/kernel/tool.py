@@ -37,6 +37,19 @@ class Tool:
         value = await anyio.to_thread.run_sync(lambda: self.fn(*args, **kwargs), abandon_on_cancel=True)
         return await value if isinstance(value, Awaitable) else value
 
+    def named(self, encoded: bytes) -> dict[str, Any]:
+        """The arguments of a call by the names of the function's parameters, as plain data.
+
+        Args:
+            encoded: [positional, named] in msgpack.
+        """
+        positional, named = msgspec.msgpack.decode(encoded)
+        try:
+            bound = inspect.signature(self.fn).bind(*positional, **named)
+        except (TypeError, ValueError):  # it has no signature, or the call will fail anyhow
+            return {"args": positional, **named}
+        return dict(bound.arguments)
+
 
 @overload
 def tool(fn: _F) -> Tool: ...

@@ -9,31 +9,30 @@ from msgspec.structs import replace
 
 from kernelckpt.codec.plain import check_plain
 from kernelckpt.codec.record import unshared
-from kernelckpt.errors import TurnEnded, UsageError
+from kernelckpt.errors import UsageError
 from kernelckpt.kernel import ending
 from kernelckpt.kernel.argument import (
     check_amount,
     check_text,
     checked_message,
-    encoded_message,
-    kept,
-    listed,
+    kept_reason,
     milliseconds,
 )
 from kernelckpt.kernel.core import MESSAGE, Core
-from kernelckpt.kernel.intake import EFFECT_KEY
-from kernelckpt.kernel.ledger import TurnCalls
+from kernelckpt.kernel.pass_spawn import pass_spawn
 from kernelckpt.kernel.program import Program
-from kernelckpt.kernel.reading import TurnReads
+from kernelckpt.kernel.question import KERNEL_KEYS
 from kernelckpt.kernel.spawn import make_spawn
 from kernelckpt.kernel.staged import Staged
 from kernelckpt.kernel.tool import Tool, as_tool
+from kernelckpt.kernel.turn_calls import TurnCalls
+from kernelckpt.kernel.turn_memory import TurnMemory
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.budget import SchedulerBudget
-from kernelckpt.model.context import PlanStep
-from kernelckpt.model.kernel import Value
 from kernelckpt.model.message import Message, Role
 from kernelckpt.model.process import AgentIsolation, AgentRole
+from kernelckpt.model.rollback import RollbackReason
+from kernelckpt.model.run_spec import AgentRunSpec
 from kernelckpt.model.tcb import Tcb
 
 
@@ -43,7 +42,7 @@ class _Call(Protocol):
     ) -> Awaitable[Any]: ...
 
 
-class Turn(TurnReads):
+class Turn(TurnMemory):
     """One transaction of one task: read what is committed, stage operations, end.
 
     What is read is the state at the turn's begin. What is staged becomes state in one commit when the
@@ -54,58 +53,9 @@ class Turn(TurnReads):
         """Made by the scheduler."""
         super().__init__(core, row, program, deps)
         self._call = call
-        self._calls = TurnCalls(self._cell)
-        self._ending: ending.Next | None = None
-        self._over = False
+        self.calls = TurnCalls(self._cell)
 
     # staging
-
-    def say(self, text: str) -> None:
-        """Stage an assistant message."""
-        self.append(Message.assistant(text))
-
-    def append(self, message: Message, *, partition: str = "history") -> None:
-        """Stage a message for a partition of the context: "history", "system" or "knowledge".
-
-        Raises:
-            InvalidValueError: it holds what cannot be kept exactly.
-        """
-        self._still_open("append")
-        if partition not in {"history", "system", "knowledge"}:
-            raise UsageError(f"no partition {partition!r}", hint="history, system or knowledge")
-        self._staged.messages.append((partition, encoded_message(message)))
-
-    def set_state(self, state: Any) -> None:
-        """Stage a new state of the program.
-
-        Raises:
-            InvalidValueError: it is not of the declared type, or cannot be kept exactly.
-        """
-        self._still_open("set_state")
-        self._staged.value = Value(self._program.state.encode(state, "state"), self._program.version)
-
-    def plan(self, steps: Sequence[str | PlanStep], *, current_step: int | None = None) -> None:
-        """Stage a new plan; steps given as text are not done yet."""
-        self._still_open("plan")
-        given = [step if isinstance(step, PlanStep) else PlanStep(step) for step in listed(steps, "steps")]
-        made = tuple(kept(step, PlanStep, f"steps[{index}]") for index, step in enumerate(given))
-        if current_step is not None and (type(current_step) is not int or not 0 <= current_step < len(made)):
-            raise UsageError(
-                f"current_step {current_step} of {len(made)} steps", hint="it is an index into steps"
-            )
-        self._staged.plan.append(lambda plan: replace(plan, plan=made, current_step=current_step))
-
-    def progress(self, text: str) -> None:
-        """Stage a new progress note."""
-        self._still_open("progress")
-        check_text(text, "progress")
-        self._staged.plan.append(lambda plan: replace(plan, progress=text))
-
-    def directive(self, text: str) -> None:
-        """Stage a standing instruction; the newest eight are kept."""
-        self._still_open("directive")
-        check_text(text, "directive")
-        self._staged.plan.append(lambda plan: plan.with_directive(text))
 
     def spawn(
         self,
@@ -119,6 +69,7 @@ class Turn(TurnReads):
         caps: Sequence[str] = (),
         messages: Sequence[Message] = (),
         task_id: str | None = None,
+        run_spec: AgentRunSpec | None = None,
     ) -> str:
         """Stage a child task; it exists once the turn is committed.
 
@@ -132,6 +83,8 @@ class Turn(TurnReads):
             caps: ids of its capabilities.
             messages: its first history.
             task_id: its id; by default the same on every run of the turn.
+            run_spec: who it runs as, what it may use of what its parent may, the milestones it must pass;
+                goal, role and isolation may be said there.
 
         Returns:
             Its id, to join.
@@ -139,13 +92,14 @@ class Turn(TurnReads):
         Raises:
             UnknownProgramError: no such program.
             UsageError: the id is taken.
+            GovernanceError: governance does not let it be spawned, or not before a human says so.
         """
         self._still_open("spawn")
         number = self._row.spawned + len(self._staged.spawns) + 1
         child = task_id if task_id is not None else f"{self._row.id}/{program}-{number}"
         if child in self._staged.spawns or child in self._core.state.table:
             raise UsageError(f"task {child!r} exists already", hint="spawn under another task_id")
-        self._staged.spawns[child] = make_spawn(
+        spawn = make_spawn(
             self._core,
             program,
             child,
@@ -155,7 +109,10 @@ class Turn(TurnReads):
             budget=budget,
             caps=caps,
             messages=messages,
+            run_spec=run_spec,
         )
+        pass_spawn(self._core, self._row.id, spawn, len(self._staged.spawns), self.calls)
+        self._staged.spawns[child] = spawn
         return child
 
     def emit(self, delta: Any) -> None:
@@ -199,7 +156,7 @@ class Turn(TurnReads):
         """
         self._still_open("effect")
         self._staged.effects += 1
-        return await self._call(self._row.id, as_tool(fn), args, kwargs, self._calls)
+        return await self._call(self._row.id, as_tool(fn), args, kwargs, self.calls)
 
     async def call(self, tool: Tool | str, /, **arguments: Any) -> Any:
         """Call a registered tool through the ledger; see `effect`.
@@ -209,7 +166,7 @@ class Turn(TurnReads):
         """
         self._still_open("call")
         self._staged.effects += 1
-        return await self._call(self._row.id, self._core.tools.find(tool), (), arguments, self._calls)
+        return await self._call(self._row.id, self._core.tools.find(tool), (), arguments, self.calls)
 
     # endings
 
@@ -271,12 +228,12 @@ class Turn(TurnReads):
 
         Raises:
             InvalidValueError: an argument cannot be kept exactly.
-            UsageError: the key begins as those of effects in doubt do.
+            UsageError: the key begins as those of the kernel's own questions do.
         """
         for name, text in (("key", key), ("prompt", prompt)):
             check_text(text, name)
-        if key.startswith(EFFECT_KEY):
-            message = f"the key {key!r} begins with {EFFECT_KEY!r}, as those of effects in doubt do"
+        if key.startswith(KERNEL_KEYS):
+            message = f"the key {key!r} begins like those of the kernel's own questions"
             raise UsageError(message, hint="use another key")
         check_plain(payload, "payload")
         now = self._core.clock.wall_ms()
@@ -303,8 +260,25 @@ class Turn(TurnReads):
             raise UsageError(message, hint="give each ToolCall an id")
         return self._end(ending.Request(reply))
 
+    def rollback(self, reason: RollbackReason) -> ending.Next:
+        """Undo this turn: nothing it staged is kept, a note says why, and the next turn begins.
+
+        It counts as a turn. What really happened stays: effects keep their outcomes for the next turn.
+
+        Args:
+            reason: why, as `ProviderFailure("the connection was lost")`.
+
+        Raises:
+            InvalidValueError: it is none, or holds what cannot be kept exactly.
+        """
+        return self._end(ending.Rollback(kept_reason(reason)))
+
     def complete(self, text: str = "", output: Any = None) -> ending.Next:
-        """The task is done, with this text and output as its result."""
+        """The task is done, with this text and output as its result.
+
+        With milestones left, the current phase is taken for done: it is judged, and unless it was the last
+        one the task has another turn.
+        """
         check_text(text, "text")
         data = None if output is None else self._program.output.encode(output, "output")
         return self._end(ending.Complete(text, data))
@@ -337,13 +311,3 @@ class Turn(TurnReads):
         self._still_open("end the turn")
         self._ending = what_next
         return what_next
-
-    def _still_open(self, what: str) -> None:
-        if self._over:
-            hint = "await everything that uses a turn before its program returns"
-            raise TurnEnded(f"cannot {what}: turn {self.number} of {self._row.id!r} is over", hint=hint)
-        if self._ending is not None:
-            name = type(self._ending).__name__
-            raise TurnEnded(
-                f"cannot {what}: the turn has ended in {name}", hint="return right after the ending"
-            )

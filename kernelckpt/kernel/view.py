@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import overload
 
-from kernelckpt.codec.record import decode_message, unshared
+from kernelckpt.codec.record import PARTITIONS, decode_message, unshared
 from kernelckpt.errors import UsageError
 from kernelckpt.kernel.cell import Cell
+from kernelckpt.kernel.context.handle_table import HandleTable
+from kernelckpt.kernel.context.render import RenderedContext, render
+from kernelckpt.kernel.context.tally import Tally
+from kernelckpt.kernel.measure import Measure, measure, spooled_ids
 from kernelckpt.kernel.table import TaskTable
-from kernelckpt.model.context import Plan
+from kernelckpt.model.context import Handoff, Plan
+from kernelckpt.model.context_config import ContextConfig
 from kernelckpt.model.message import Message
 from kernelckpt.model.tcb import Tcb
 
@@ -82,18 +88,36 @@ class Messages(Sequence[Message]):
     def __repr__(self) -> str:
         return f"<{self._length} messages>"
 
+    def is_all_of(self, items: list[bytes]) -> bool:
+        """Whether these are all items of a stream, and nothing was added since."""
+        return self._items is items and self._length == len(items)
+
     def encoded(self) -> list[bytes]:
         """The messages' msgpack bytes."""
         return self._items[: self._length]
 
 
 class ContextView:
-    """A task's context at one commit."""
+    """A task's context at one commit.
 
-    __slots__ = ("history", "knowledge", "max_tokens", "plan", "signals", "sprint", "system")
+    Attributes:
+        system: identity and rules.
+        knowledge: retrievals and skill texts.
+        history: the conversation.
+        plan: the goal/plan record.
+        signals: lines of the kernel to the agent that no turn has read yet.
+        max_tokens: the context window.
+        sprint: how often the context was renewed.
+        config: when it is spooled, compressed and renewed.
+        last_handoff: what the last renewal told of the sprint before; None before the first.
+        request: the reply whose tool calls are being made; it joins the history with their results. Or None.
+    """
 
     def __init__(self, cell: Cell) -> None:
-        context = cell.context
+        self._cell = cell
+        self._context = context = cell.context
+        self._meter = cell.meter
+        self._spooled = spooled_ids(cell)
         self.system = Messages(cell.stream("system"))
         self.knowledge = Messages(cell.stream("knowledge"))
         self.history = Messages(cell.stream("history"))
@@ -101,3 +125,51 @@ class ContextView:
         self.signals: tuple[str, ...] = context.signals
         self.max_tokens: int = context.max_tokens
         self.sprint: int = context.sprint
+        self.config: ContextConfig = context.config
+        self.last_handoff: Handoff | None = context.last_handoff
+        self.request: Message | None = None if cell.request is None else unshared(cell.request.reply)
+
+    @property
+    def tokens(self) -> int:
+        """The tokens of all partitions and the plan."""
+        return self._measure.tokens
+
+    @property
+    def pressure(self) -> float:
+        """How full it is, 1.0 is full; by the provider's count if `turn.observed` has told it."""
+        return self._measure.pressure
+
+    @property
+    def effective_pressure(self) -> float:
+        """The same without what is shown as a preview only: what compression goes by."""
+        return self._measure.effective_pressure
+
+    @property
+    def handles(self) -> HandleTable:
+        """For each tool result, whether it lies in the history whole; recreated from the history."""
+        return self._measure.handles
+
+    def render(self, max_tokens: int | None = None) -> RenderedContext:
+        """The context as a model is to see it, with at most so many tokens of history."""
+        return render(
+            system=self.system,
+            knowledge=self.knowledge,
+            history=self.history,
+            plan=self.plan,
+            signals=self.signals,
+            handles=self.handles,
+            max_tokens=self.max_tokens if max_tokens is None else max_tokens,
+        )
+
+    @cached_property
+    def _measure(self) -> Measure:
+        tallies = {name: self._tally(name, getattr(self, name)) for name in PARTITIONS}
+        return measure(self._context, self._meter, tallies, self._spooled)
+
+    def _tally(self, partition: str, messages: Messages) -> Tally:
+        """The task's own tally, as long as it counts these very messages."""
+        if messages.is_all_of(self._cell.stream(partition)):
+            return self._cell.tally(partition)
+        tally = Tally()
+        tally.update(messages.encoded())
+        return tally

@@ -38,7 +38,7 @@ class ToolSchema(Record, frozen=True):
 
 
 class CapabilityLease(Record, frozen=True):
-    """How long a capability is there: it is gone from this turn on."""
+    """How long a capability is there: until its task has committed so many turns."""
 
     expires_at_turn: U32
 
@@ -98,6 +98,21 @@ class CapabilityManifest(Record, frozen=True):
     def upsert(self, *capabilities: CapabilityDescriptor) -> CapabilityManifest:
         """The manifest with these, each in the place of the one of its kind and id, or last."""
         return replace(self, entries=_merged((*self.entries, *capabilities)))
+
+    def without(self, kind: CapabilityKind, capability_id: str) -> CapabilityManifest:
+        """The manifest without the entry of this kind and id."""
+        return replace(
+            self,
+            entries=tuple(e for e in self.entries if (e.kind, e.id) != (kind, capability_id)),
+        )
+
+    def passing(self, chosen: CapabilityFilter) -> CapabilityManifest:
+        """The manifest of the entries that pass."""
+        return replace(self, entries=tuple(e for e in self.entries if chosen.allows(e.kind, e.id)))
+
+    def expired(self, turn: int) -> tuple[CapabilityDescriptor, ...]:
+        """The entries whose lease has run out when so many turns are committed."""
+        return tuple(e for e in self.entries if e.lease is not None and turn >= e.lease.expires_at_turn)
 
     def permitted_ids(self, chosen: CapabilityFilter) -> tuple[str, ...]:
         """The ids of the entries that pass, in order."""

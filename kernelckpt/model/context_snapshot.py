@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from msgspec import field
 
-from kernelckpt.model.context import Context, Plan, PlanStep
-from kernelckpt.model.json_form import convert_form, place_of, undecodable
+from kernelckpt.model.context import Context, Handoff, Plan, PlanStep
+from kernelckpt.model.context_config import ContextConfig
+from kernelckpt.model.json_form import convert_form, json_text, parse_json, place_of, undecodable
 from kernelckpt.model.message import Message
 from kernelckpt.model.record import Record
 from kernelckpt.model.row_snapshot import null
@@ -39,6 +39,8 @@ class ContextSnapshot(Record, frozen=True):
         system: the generation of the system messages.
         knowledge: the generation of the knowledge messages.
         history: the generation of the history.
+        config: when it is spooled, compressed and renewed.
+        last_handoff: what the last renewal carried over in words.
     """
 
     system_messages: tuple[Message, ...] = field(default_factory=_nothing)
@@ -56,6 +58,8 @@ class ContextSnapshot(Record, frozen=True):
     system: U32 = 0
     knowledge: U32 = 0
     history: U32 = 0
+    config: ContextConfig = ContextConfig()
+    last_handoff: Handoff | None = None
 
     @classmethod
     def from_context(
@@ -84,6 +88,8 @@ class ContextSnapshot(Record, frozen=True):
             system=context.system,
             knowledge=context.knowledge,
             history=context.history,
+            config=context.config,
+            last_handoff=context.last_handoff,
         )
 
     def context(self, path: str = "context") -> Context:
@@ -100,6 +106,8 @@ class ContextSnapshot(Record, frozen=True):
             self.signals,
             self.max_tokens,
             self.sprint,
+            self.config,
+            self.last_handoff,
         )
 
     def whole_plan(self, path: str = "context") -> Plan:
@@ -124,18 +132,13 @@ class ContextSnapshot(Record, frozen=True):
     def _steps(self, path: str) -> tuple[PlanStep, ...]:
         if self.task_plan is None:
             return ()
-        try:
-            form = json.loads(self.task_plan)
-        except (ValueError, RecursionError) as error:
-            raise undecodable(str(error), path) from error
-        return convert_form(form, tuple[PlanStep, ...], path)
+        return convert_form(parse_json(self.task_plan, path), tuple[PlanStep, ...], path)
 
 
 def _plan_text(plan: Plan) -> str | None:
     if not plan.plan:
         return None
-    steps = [{"label": step.label, "done": step.done} for step in plan.plan]
-    return json.dumps(steps, separators=(",", ":"), ensure_ascii=False)
+    return json_text([{"label": step.label, "done": step.done} for step in plan.plan])
 
 
 _MESSAGES = ("system_messages", "knowledge_messages", "history_messages")

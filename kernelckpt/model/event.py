@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, TypeAlias
 
+from msgspec import field
+
 from kernelckpt.model.message import ContentPart, Message, ToolCall
 from kernelckpt.model.os_event import (
     AgentProcessChanged,
@@ -49,9 +51,9 @@ class ToolResult(Record, frozen=True):
     call_id: str
     output: str | tuple[ContentPart, ...]
     is_error: bool
-    is_fatal: bool = False
+    is_fatal: bool = field(default_factory=bool)
     error_kind: ToolErrorKind | None = None
-    token_count: U32 | None = None
+    token_count: U32 | None = field(default_factory=lambda: None)
 
 
 class MemoryRetrieval(Record, frozen=True):

@@ -39,6 +39,7 @@ _KINDS = {
     ),
     EventCategory.PROC: (
         "agent_process_changed",
+        "agent_forgotten",
         "agent_spawned",
         "workflow_batch_spawned",
         "workflow_completed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable
@@ -56,6 +57,30 @@ def convert_form(value: Any, type_: type[_T], path: str = "") -> _T:
         if field:
             place = place_of(place, field[1])
         raise undecodable(text, place.removeprefix(".")) from error
+
+
+def json_text(form: Any) -> str:
+    """JSON data as compact text."""
+    return json.dumps(form, separators=(",", ":"), ensure_ascii=False)
+
+
+def parse_json(text: str | bytes, path: str) -> Any:
+    """The data of a JSON text.
+
+    Raises:
+        DecodeError: it is none, or a key occurs twice in an object; the path is the one given.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise undecodable(str(error), path) from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a key occurs twice among {sorted(key for key, _ in pairs)}")
+    return found
 
 
 def place_of(path: str, key: str) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Self, TypeVar
+
+from msgspec import field
+from msgspec.structs import replace
 
 from kernelckpt.model.event_category import EventCategory, EventPrimitive, category_of, primitive_of
 from kernelckpt.model.process_view import AgentProcess
 from kernelckpt.model.record import Record
 from kernelckpt.model.scalar import U32, U64
+
+_R = TypeVar("_R", bound=Record)
 
 
 class OsEvent(Record, frozen=True, kw_only=True, tag_field="kind"):
@@ -36,7 +41,7 @@ class PageOut(OsEvent, frozen=True, tag="page_out"):
     action: str | None = None
     summary: str | None = None
     tier_hint: str | None = None
-    message_count: U32 = 0
+    message_count: U32 = field(default_factory=int)
 
 
 class PageIn(OsEvent, frozen=True, tag="page_in"):
@@ -176,7 +181,7 @@ class MilestoneAdvanced(OsEvent, frozen=True, tag="milestone_advanced"):
 
     turn: U64
     phase_id: str
-    capabilities_unlocked: tuple[str, ...] = ()
+    capabilities_unlocked: tuple[str, ...] = field(default_factory=lambda: ())
 
 
 class MilestoneBlocked(OsEvent, frozen=True, tag="milestone_blocked"):
@@ -234,6 +239,14 @@ def event_category(event: Record) -> EventCategory:
 def event_primitive(event: Record) -> EventPrimitive:
     """The primitive an event carries, else that of its category."""
     return getattr(event, "primitive", None) or primitive_of(event_category(event))
+
+
+def categorized(event: _R) -> _R:
+    """The event with its category and primitive, if it can carry them and does not."""
+    if not isinstance(event, OsEvent) or event.category is not None:
+        return event
+    category = event_category(event)
+    return replace(event, category=category, primitive=primitive_of(category))
 
 
 def _run_together(label: str) -> str:

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 from kernelckpt.abc import Append, Change, Key, Put
 from kernelckpt.codec.record import encode_record
 from kernelckpt.kernel.clock import SystemClock
+from kernelckpt.kernel.event_stream import FOLD
 from kernelckpt.log import RunLog
 from kernelckpt.model.kernel import KernelTotals
 from kernelckpt.model.message import Message
+from kernelckpt.model.os_snapshot import EventFold
 from kernelckpt.storage import MemoryState, MemoryStorage
 
 RUN = "run"
@@ -29,13 +33,18 @@ async def write_run(storage, *commits: Sequence[Change], turn: int = 0) -> None:
     await log.aclose()
 
 
-async def write_records(storage, *records: tuple[Key, object]) -> None:
-    """A run of one checkpoint that holds these records, and totals unless they are among them."""
+async def write_records(storage, *records: tuple[Key, object], events: Sequence[Struct] = ()) -> None:
+    """A run of one checkpoint that holds these records, and totals unless they are among them.
+
+    The events lie in the stream of the fold's generation.
+    """
     puts = [Put(key, record) for key, record in records]
     if all(key != TOTALS for key, _ in records):
         puts.insert(0, Put(TOTALS, KernelTotals(turn=100, total_tokens=10_000)))
     totals = next(put.record for put in puts if put.key == TOTALS)
-    await write_run(storage, puts, turn=totals.turn if isinstance(totals, KernelTotals) else 0)
+    fold = next((record for key, record in records if key == FOLD), EventFold())
+    log = [Append(("event", "", fold.generation), 0, tuple(map(encode_record, events)))] if events else []
+    await write_run(storage, [*puts, *log], turn=totals.turn if isinstance(totals, KernelTotals) else 0)
 
 
 def said(text: str, at: int, task: str = "a", generation: int = 0) -> Append:

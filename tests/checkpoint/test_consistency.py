@@ -30,9 +30,12 @@ from kernelckpt import (
 from kernelckpt.abc import Append, Put
 from kernelckpt.checkpoint.verify import FindingKind
 from kernelckpt.codec.record import encode_record
+from kernelckpt.kernel.row_event import row_events
 from kernelckpt.model.context import Context
 from kernelckpt.model.inbox import InboxEntry, SentKey
 from kernelckpt.model.kernel import KernelTotals, Value
+from kernelckpt.model.os_event import Resumed
+from kernelckpt.model.os_snapshot import EventFold, OsSnapshot, ProcessRecord, SuspendRecord
 from kernelckpt.model.process import AgentRole
 from kernelckpt.model.signal import QueuedSignal, RuntimeSignal, SignalSource, SignalType, Urgency
 
@@ -61,9 +64,15 @@ def effect(number=1, task="a", **fields):
     return (("effect", task, number), Effect("mail", b"d" * 16, **fields))
 
 
-async def findings_of(*records):
+def events_of(records):
+    """What the event log says of these rows, when they are as they always were."""
+    rows = [record for _, record in records if isinstance(record, Tcb)]
+    return [event for row in rows for event in row_events(row.changed_turn, None, row)]
+
+
+async def findings_of(*records, events=None):
     _, storage = new_storage()
-    await write_records(storage, *records)
+    await write_records(storage, *records, events=events_of(records) if events is None else events)
     report = await verify(storage, RUN)
     assert report.ok == (not report.findings)
     return report.findings
@@ -278,6 +287,52 @@ async def test_a_contradiction(records, where, text):
     assert [finding.kind for finding in found] == [FindingKind.STATE]
     assert where is None or found[0].where == where
     assert text in found[0].text
+
+
+# the event log
+
+
+async def test_children_are_compared_with_the_event_log():
+    records = [row(spawned=2), child("b"), child("c", changed_turn=2)]
+    found = await findings_of(*records, events=events_of(records[:2]))
+    assert [str(finding) for finding in found] == ["event log: task 'c' is not in the event log"]
+    assert found[0].kind is FindingKind.STATE
+
+
+async def test_a_doctored_process_record():
+    records = [row(spawned=1), child()]
+    kept = (("process", "b", 0), ProcessRecord(0, "b", "a", "running"))
+    assert await findings_of(*records, kept, events=[]) == ()
+    doctored = (("process", "b", 0), ProcessRecord(0, "b", "a", "joined"))
+    (found,) = await findings_of(*records, doctored, events=[])
+    assert found.kind is FindingKind.STATE
+    assert "task 'b' is running since turn 0" in found.text
+    assert "by the event log joined" in found.text
+
+
+async def test_the_log_is_the_fold_the_process_records_and_the_events_since():
+    view = OsSnapshot(last_suspend=SuspendRecord(1, "signal"), suspended=True)
+    records = [
+        suspended(WaitReason.signal(), spawned=1),
+        child(changed_turn=9),
+        (("fold", "", 0), EventFold(7, view)),
+        (("process", "b", 0), ProcessRecord(3, "b", "a", "failed")),
+    ]
+    assert await findings_of(*records, events=events_of(records[1:2])) == ()
+
+
+async def test_a_log_that_is_damaged_is_not_compared():
+    records = [row(spawned=1), child(), (("process", "b", 0), b"\xc1")]
+    (found,) = await findings_of(*records, events=[])
+    assert (found.kind, found.where) == (FindingKind.RECORD, 'process["b"]')
+
+
+async def test_events_of_another_generation():
+    _, storage = new_storage()
+    puts = [Put(TOTALS, KernelTotals()), Put(("fold", "", 0), EventFold(2))]
+    await write_run(storage, [*puts, Append(("event", "", 1), 0, (encode_record(Resumed(0)),))])
+    found = (await verify(storage, RUN)).findings
+    assert [str(finding) for finding in found] == ["event[1]: is generation 1, but 2 is in use"]
 
 
 async def test_lost_totals():

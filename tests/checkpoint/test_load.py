@@ -96,11 +96,11 @@ async def test_what_a_snapshot_holds():
     waiting, answered = seen[2], seen[3]
     assert waiting.context.history_messages == (Message.user("go"),)
     assert waiting.contexts["asker"].history_messages == (Message.assistant("a question"),)
-    assert [item.key for item in waiting.approvals["asker"] if item.pending] == ["sure"]
-    assert [item.signal.summary for item in waiting.queued_signals] == ["tick", "tock"]
+    assert [item.key for item in waiting.approvals["asker"].values() if item.pending] == ["sure"]
+    assert [item.signal.summary for item in waiting.queued_signals.values()] == ["tick", "tock"]
     assert waiting.states["listener"].version == 1
     assert set(waiting.inputs) == {"asker"}
-    assert not any(item.pending for item in answered.approvals["asker"])
+    assert not any(item.pending for item in answered.approvals["asker"].values())
     assert answered.tasks[1].proc.result.output == [1, {"deep": []}]
     assert (answered.total_tokens, answered.totals.cost_micros) == (14, 6)
 
@@ -122,8 +122,8 @@ async def test_a_snapshot_shares_nothing_with_the_kernel():
         before = kernel.snapshot()
         changed = kernel.snapshot()
         changed.tasks[1].proc.result.output.append("mine")
-        changed.approvals["asker"][0].payload["amount"].append("mine")
-        changed.queued_signals[0].signal.payload["n"].append("mine")
+        next(iter(changed.approvals["asker"].values())).payload["amount"].append("mine")
+        next(iter(changed.queued_signals.values())).signal.payload["n"].append("mine")
         changed.contexts.clear()
         assert kernel.snapshot() == before
         await kernel.send("listener", "hello")

@@ -66,7 +66,7 @@ class Check:
         return {
             f"{task_id}: {effect.name.rpartition('.')[2]}"
             for task_id, effects in self._snapshot.effects.items()
-            for effect in effects
+            for effect in effects.values()
             if effect.status.value == "started"
         }
 
@@ -110,7 +110,7 @@ class Check:
         for texts in self._texts.values():
             found.update(text for text in texts if text in self._record.sent)
         for entries in self._snapshot.inbox.values():
-            found.update(entry.message.text for entry in entries if entry.message)
+            found.update(entry.message.text for entry in entries.values() if entry.message)
         for text, acknowledged in self._record.sent.items():
             if text.split()[0] in self.gone:
                 continue
@@ -121,15 +121,15 @@ class Check:
         for (task_id, key), status in self._record.answered.items():
             if task_id in self.gone or key.startswith("effect:"):
                 continue
-            held = {item.key: item.status.value for item in self._snapshot.approvals.get(task_id, ())}
+            held = {item.key: item.status.value for item in self._snapshot.approvals.get(task_id, {}).values()}
             if held.get(key) != status:
                 yield f"{task_id}: {key} was {status}, now it is {held.get(key)}"
         for task_id, key in self._record.asked:
-            items = self._snapshot.approvals.get(task_id, ())
+            items = self._snapshot.approvals.get(task_id, {}).values()
             if task_id not in self.gone and key not in [item.key for item in items]:
                 yield f"{task_id}: {key} was asked, and the question is lost"
         for task_id, items in self._snapshot.approvals.items():
-            twice = [key for key, count in Counter(item.key for item in items).items() if count > 1]
+            twice = [key for key, count in Counter(item.key for item in items.values()).items() if count > 1]
             if twice:
                 yield f"{task_id}: asked twice: {twice}"
 

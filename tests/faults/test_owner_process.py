@@ -150,7 +150,7 @@ async def test_an_owner_stopped_at_any_point_of_its_work_files_at_most_what_is_i
     async with FileStorage(folder) as storage:
         taken = await load(storage, "run")
     committed = [message.text for message in taken.context.history_messages]
-    calls = [effect.status.value for effects in taken.effects.values() for effect in effects]
+    calls = [effect.status.value for effects in taken.effects.values() for effect in effects.values()]
     first.process.send_signal(signal.SIGCONT)
     first.process.stdin.close()
     code, _ = await first.ends()

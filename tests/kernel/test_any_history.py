@@ -212,7 +212,8 @@ class World:
     def check_messages(self, row):
         """What was sent was heard once and in order, or is still there."""
         said = [text for text in self._said(row.id) if ":" in text]
-        kept = [entry.message.text for entry in self.kernel.snapshot().inbox.get(row.id, ()) if entry.message]
+        inbox = self.kernel.snapshot().inbox.get(row.id, {})
+        kept = [entry.message.text for entry in inbox.values() if entry.message]
         state = self.kernel.snapshot().states.get(row.id)
         todo = msgspec.msgpack.decode(state.data) if state else []
         assert [*said, *todo, *kept] == self.sent.get(row.id, []), row.id

@@ -7,7 +7,12 @@ from typing import get_args
 import msgspec
 import pytest
 
-from kernelckpt.kernel.event_log import EventLog, has_required_categories, rebuild_os_snapshot_from_events
+from kernelckpt.kernel.event_log import (
+    VIEW_KEEPS,
+    EventLog,
+    has_required_categories,
+    rebuild_os_snapshot_from_events,
+)
 from kernelckpt.model.event import MemoryRetrieval, MemoryRetrievalResult, RunStarted, SessionEvent
 from kernelckpt.model.event_category import (
     KERNEL_OBSERVATION_KINDS,
@@ -17,6 +22,7 @@ from kernelckpt.model.event_category import (
     primitive_of,
 )
 from kernelckpt.model.os_event import (
+    AgentForgotten,
     AgentProcessChanged,
     BudgetExceeded,
     MemoryQueried,
@@ -172,7 +178,7 @@ def test_counters():
 
 
 def test_the_log_keeps_the_newest_and_counts_all():
-    log = EventLog(keep=3)
+    log = EventLog(keep=3, view_keeps=3)
     for turn in range(10):
         log.append(SignalDisposed(turn, f"s{turn}", "queue", 1))
         log.append(process(turn, "running", f"agent-{turn}"))
@@ -184,8 +190,25 @@ def test_the_log_keeps_the_newest_and_counts_all():
     assert dict(log.counts) == {"signal_disposed": 10, "agent_process_changed": 10}
     assert [record.turn for record in log.view().signals] == [7, 8, 9]
     assert len(log.view().process_by_agent) == 10
-    log.forget("agent-0")
-    assert len(log.view().process_by_agent) == 9
+    assert log.process("agent-0").turn == 0
+    assert log.process("agent-10") is None
+
+
+def test_a_replay_drops_what_was_forgotten():
+    first, second = process(1, "running", "a"), process(2, "running", "b")
+    events = [first, second, AgentForgotten("a"), process(3, "running", "a"), AgentForgotten("b")]
+    views = [rebuild_os_snapshot_from_events(events[:n]) for n in range(6)]
+    seen = [[record.agent_id for record in view.process_by_agent] for view in views]
+    assert seen == [[], ["a"], ["a", "b"], ["b"], ["b", "a"], ["a"]]
+
+
+def test_what_a_kernel_keeps_in_its_view_is_bounded_and_what_is_rebuilt_is_not():
+    events = [SignalDisposed(turn, f"s{turn}", "queue", 1) for turn in range(2 * VIEW_KEEPS)]
+    log = EventLog()
+    for event in events:
+        log.append(event)
+    assert [record.turn for record in log.view().signals] == [*range(VIEW_KEEPS, 2 * VIEW_KEEPS)]
+    assert len(rebuild_os_snapshot_from_events(events).signals) == 2 * VIEW_KEEPS
 
 
 def test_folding_goes_on_from_a_view():

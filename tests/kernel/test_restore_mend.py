@@ -284,7 +284,7 @@ async def test_messages_sent_keys_and_signals_survive_and_dedup_is_cleared():
         await kernel.submit("deaf", task_id="d")
         await kernel.idle()
         await kernel.send("d", "hello", key="k")
-        assert await kernel.signal(signal_of("urgent", Urgency.HIGH, dedupe_key="u")) is Disposition.INTERRUPT
+        assert await kernel.signal(signal_of("seen", Urgency.LOW, dedupe_key="u")) is Disposition.OBSERVE
         for number, name in enumerate("ba"):
             await kernel.signal(signal_of(name, timestamp_ms=9 - number, dedupe_key=name))
     hook = Recorder(recorder.saved())
@@ -297,7 +297,7 @@ async def test_messages_sent_keys_and_signals_survive_and_dedup_is_cleared():
         await kernel.resume("d")
         await kernel.idle()
         await kernel.resume("d")
-        assert (await kernel.join("d")).output == [["hello"], ["urgent", "again", "a", "b"]]
+        assert (await kernel.join("d")).output == [["hello"], ["seen", "again", "a", "b"]]
 
 
 async def test_planned_tool_calls_are_made():

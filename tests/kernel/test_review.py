@@ -21,7 +21,7 @@ async def test_a_program_sees_its_own_timeout_and_the_call_stays_in_doubt():
             async with asyncio.timeout(0.01):
                 await turn.call("pay")
         except TimeoutError:
-            seen.append([effect.status.value for effect in kernel.snapshot().effects["a"]])
+            seen.append([effect.status.value for effect in kernel.snapshot().effects["a"].values()])
             return turn.complete("timed out")
 
     seen = []

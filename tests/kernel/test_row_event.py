@@ -1,7 +1,19 @@
 """The event log of a live kernel: it says what the rows did."""
 
-from kernelckpt import RuntimeSignal, Scheduler, SchedulerBudget, SignalSource, SignalType, Urgency
-from kernelckpt.kernel.event_log import rebuild_os_snapshot_from_events
+from kernelckpt import (
+    RuntimeSignal,
+    Scheduler,
+    SchedulerBudget,
+    SignalSource,
+    SignalType,
+    TaskState,
+    Tcb,
+    Urgency,
+    WaitReason,
+)
+from kernelckpt.kernel.cross_check import differences
+from kernelckpt.kernel.event_log import has_required_categories, rebuild_os_snapshot_from_events
+from kernelckpt.kernel.row_event import row_events
 
 
 async def child(turn):
@@ -64,3 +76,38 @@ async def test_forgotten_children_leave_the_log():
         await kernel.cancel("p")
         await kernel.forget("p")
         assert kernel.event_log.view().process_by_agent == ()
+        events = kernel.event_log.events
+        assert [event.agent_id for event in events[-2:]] == ["c1", "c2"]
+        assert has_required_categories(events)
+        assert rebuild_os_snapshot_from_events(events) == kernel.event_log.view()
+
+
+async def test_a_child_that_is_reopened_runs_from_that_turn_on():
+    async def parent(turn):
+        if turn.number == 1:
+            return turn.join(turn.spawn("spin", task_id="c", budget=SchedulerBudget(max_turns=2)))
+        return turn.wait_for_message()
+
+    async with Scheduler({"parent": parent, "spin": spin}, run_id="r") as kernel:
+        await kernel.submit("parent", task_id="p")
+        await kernel.idle()
+        ended = kernel.tasks.get("c").changed_turn
+        await kernel.extend("c", SchedulerBudget(max_turns=3))
+        reopened = kernel.event_log.view().process_by_agent[0]
+        assert (reopened.state, reopened.turn) == ("running", kernel.tasks.get("c").changed_turn)
+        assert reopened.turn > ended
+        assert differences(kernel.tasks, kernel.event_log.view(), kernel.turn) == []
+
+
+def test_ids_of_what_is_asked_and_answered():
+    ready, asking = Tcb("a"), Tcb("a", state=TaskState.SUSPENDED, wait=WaitReason.approval())
+    (suspended,) = row_events(3, ready, asking, pending=["c1", "c2"])
+    (resumed,) = row_events(4, asking, ready, approved=["c1"], denied=["c2"])
+    assert (suspended.turn, suspended.reason, suspended.pending_calls) == (3, "ask_user", ("c1", "c2"))
+    assert (resumed.turn, resumed.approved, resumed.denied) == (4, ("c1",), ("c2",))
+
+
+def test_a_suspension_for_a_join_names_the_children():
+    joining = Tcb("a", state=TaskState.SUSPENDED, wait=WaitReason.sub_agent_join(["b"]))
+    (suspended,) = row_events(1, Tcb("a"), joining)
+    assert (suspended.reason, suspended.pending_calls) == ("sub_agent_await", ("b",))

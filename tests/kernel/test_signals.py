@@ -67,9 +67,10 @@ async def test_a_signal_that_comes_during_a_turn_ends_the_wait_that_follows(urge
 
 async def test_dispositions_follow_urgency_and_business():
     async with kernel_of({"watch": watch, "wait": wait}) as kernel:
-        await kernel.submit("wait", task_id="w")
+        for urgency in URGENCIES:
+            await kernel.submit("wait", task_id=urgency)
         await kernel.idle()
-        assert [await kernel.signal(a_signal(urgency=urgency)) for urgency in URGENCIES] == [
+        assert [await kernel.signal(a_signal(urgency=urgency), urgency) for urgency in URGENCIES] == [
             Disposition.OBSERVE,
             Disposition.QUEUE,
             Disposition.INTERRUPT,
@@ -278,6 +279,6 @@ async def test_a_signal_that_arrives_during_a_turn_is_not_consumed_by_it():
     async with kernel_of({"p": program, "count": count}) as kernel:
         await kernel.submit("p", task_id="t")
         await begun.wait()
-        await kernel.signal(a_signal("during", Urgency.CRITICAL))
+        await kernel.signal(a_signal("during", Urgency.HIGH))
         go_on.set()
         assert (await kernel.join("t")).output == ["during"]

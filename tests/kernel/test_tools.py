@@ -173,7 +173,7 @@ async def test_a_request_without_calls_just_goes_on():
     assert await answers() == []
 
 
-async def test_the_reply_is_committed_before_its_calls_are_made():
+async def test_the_reply_is_committed_before_its_calls_are_made_and_joins_the_history_with_their_results():
     gate, recorder = Gate(held=False), Recorder()
     called = []
 
@@ -187,10 +187,13 @@ async def test_the_reply_is_committed_before_its_calls_are_made():
         gate.hold()
         await settle()
         assert kinds(kernel)["t"] == ("blocked", "tool")
-        assert texts(kernel, "t") == ["thinking"]
+        assert kernel.context("t").request.text == "thinking"
+        assert texts(kernel, "t") == []
         assert called == []
         gate.open()
         assert (await kernel.join("t")).output == [["1", "ok", False]]
+        assert texts(kernel, "t") == ["thinking", "ok"]
+        assert kernel.context("t").request is None
 
 
 async def test_a_thousand_calls_in_a_request():

@@ -172,7 +172,7 @@ async def test_what_was_read_is_consumed_only_by_the_commit():
         await kernel.extend("t", SchedulerBudget(max_turns=5))
         await kernel.send("t", "hello")
         await kernel.join("t")
-        assert [e.message.text for e in kernel.snapshot().inbox["t"]] == ["hello"]
+        assert [e.message.text for e in kernel.snapshot().inbox["t"].values()] == ["hello"]
 
 
 async def test_what_is_given_to_the_kernel_and_mutated_afterwards_does_not_change_the_state():

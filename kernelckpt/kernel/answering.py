@@ -1,0 +1,126 @@
+"""Questions that tasks wait for a human with, and what the answers change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from kernelckpt.errors import UsageError
+from kernelckpt.kernel.argument import check_text, texts
+from kernelckpt.kernel.core import Core
+from kernelckpt.kernel.phase import settle_phase
+from kernelckpt.kernel.question import (
+    EFFECT_KEY,
+    PHASE_KEY,
+    doubt_question,
+    effect_key,
+    effect_number_of,
+    gate_question,
+)
+from kernelckpt.kernel.turn_calls import Gated
+from kernelckpt.model.approval import Approval, ApprovalStatus
+from kernelckpt.model.effect import EffectStatus
+from kernelckpt.model.os_event import ToolGated
+from kernelckpt.model.task_state import TaskState
+from kernelckpt.model.tcb import Tcb
+from kernelckpt.model.wait import WaitKind, WaitReason
+
+
+def answer(
+    core: Core, task_id: str, keys: Sequence[str], status: ApprovalStatus, *, by: str | None, reason: str
+) -> None:
+    """Approve or deny questions of a task by key.
+
+    Raises:
+        UsageError: a key is not one of its questions, or was answered the other way.
+        InvalidValueError: `by` or `reason` is no text.
+    """
+    check_text(reason, "reason")
+    if by is not None:
+        check_text(by, "by")
+    found = {
+        item.key: (number, item) for number, item in core.cell(core.state.row(task_id).id).approvals.items()
+    }
+    for key in texts(keys, "ids"):
+        if key not in found:
+            pending = ", ".join(k for k, (_, item) in found.items() if item.pending) or "none"
+            raise UsageError(f"task {task_id!r} asked nothing under {key!r}", hint=f"pending: {pending}")
+        if found[key][1].status not in {ApprovalStatus.PENDING, status}:
+            raise UsageError(f"{key!r} of task {task_id!r} was {found[key][1].status.value} already")
+    for key in dict.fromkeys(keys):
+        number, item = found[key]
+        if item.pending:
+            _settle(core, task_id, number, replace(item, status=status, by=by, reason=reason))
+    row = core.state.row(task_id)
+    if core.waits_for(row, WaitKind.APPROVAL) and not pending_approvals(core, task_id):
+        said = {"approved" if status is ApprovalStatus.APPROVED else "denied": tuple(dict.fromkeys(keys))}
+        core.wake(row, **said)
+    core.state.commit()
+
+
+def _settle(core: Core, task_id: str, number: int, item: Approval) -> None:
+    if item.key.startswith(EFFECT_KEY):
+        effect_number = effect_number_of(item.key)
+        effect = core.cell(task_id).effects[effect_number]
+        status = EffectStatus.PLANNED if item.approved else EffectStatus.DENIED
+        error = "" if item.approved else item.reason or "denied"
+        core.state.put(("effect", task_id, effect_number), replace(effect, status=status, error=error))
+        core.state.remove(("approval", task_id, number))
+    elif item.key.startswith(PHASE_KEY):
+        core.state.remove(("approval", task_id, number))
+        settle_phase(core, task_id, passed=item.approved, reason=item.reason or "denied")
+    else:
+        core.state.put(("approval", task_id, number), item)
+
+
+def pending_approvals(core: Core, task_id: str) -> list[Approval]:
+    """The questions of a task that nobody has answered."""
+    return [item for item in core.cell(task_id).approvals.values() if item.pending]
+
+
+def suspend_in_doubt(core: Core, row: Tcb) -> list[str]:
+    """Suspend a task until somebody decides its effects in doubt; their keys, none if there are none."""
+    cell = core.cell(row.id)
+    known = {item.key for item in cell.approvals.values()}
+    keys = []
+    for number in core.open_effects_to_ask(row.id):
+        effect = cell.effects[number]
+        keys.append(effect_key(number, row.budget.turns, effect))
+        if keys[-1] not in known:
+            item = doubt_question(row.id, keys[-1], effect, core.clock.wall_ms())
+            core.state.put(("approval", row.id, cell.take_number()), item)
+    if keys:
+        _suspend(core, row)
+    return keys
+
+
+def suspend_gated(core: Core, row: Tcb, gated: Iterable[Gated]) -> None:
+    """Suspend a task until somebody decides the calls that governance has gated."""
+    cell = core.cell(row.id)
+    known = {item.key for item in cell.approvals.values()}
+    names = []
+    for item in gated:
+        key = effect_key(item.number, row.budget.turns, item.effect)
+        names.append(item.effect.call_id or key)
+        if key in known:
+            continue
+        core.state.put(("effect", row.id, item.number), item.effect)
+        question = gate_question(row.id, key, item.effect, item.reason, core.clock.wall_ms())
+        core.state.put(("approval", row.id, cell.take_number()), question)
+        core.state.note(ToolGated(core.state.totals.turn, names[-1], item.effect.name, item.reason))
+    core.ask(row.id)
+    _suspend(core, row, names)
+
+
+def drop_questions(core: Core, task_id: str) -> None:
+    """Drop the kernel's own questions about a task: what they are about is undone."""
+    for number, item in list(core.cell(task_id).approvals.items()):
+        if item.pending and item.key.startswith(EFFECT_KEY):
+            core.state.remove(("approval", task_id, number))
+
+
+def _suspend(core: Core, row: Tcb, pending: Sequence[str] = ()) -> None:
+    wait = WaitReason.approval()
+    suspended = replace(row, state=TaskState.SUSPENDED, wait=wait, deferred_until=None)
+    core.state.put_row(suspended, pending=pending)

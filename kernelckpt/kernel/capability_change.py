@@ -1,0 +1,60 @@
+"""Capabilities come and go: mounted by turns and milestones, gone when their lease has run out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from msgspec.structs import replace
+
+from kernelckpt.kernel.state import KernelState
+from kernelckpt.model.capability import CapabilityManifest
+from kernelckpt.model.os_event import CapabilityChanged
+from kernelckpt.model.tcb import Tcb
+
+
+def change_capabilities(
+    state: KernelState,
+    row: Tcb,
+    changes: Iterable[Callable[[CapabilityManifest], CapabilityManifest]],
+    *,
+    mounted_by: str | None = None,
+    reason: str | None = None,
+) -> Tcb:
+    """Change what a task may use; its row with the ids it has by then, to be put by the caller.
+
+    Args:
+        state: the kernel's state.
+        row: the task's row.
+        changes: each gives the manifest that follows.
+        mounted_by: who makes them available, for the event.
+        reason: why, for the event.
+    """
+    before = state.cell(row.id).capabilities or CapabilityManifest()
+    after = before
+    for change in changes:
+        after = change(after)
+    if after == before:
+        return row
+    state.put(("capabilities", row.id, 0), after)
+    old, new = (dict.fromkeys(entry.display for entry in m.entries) for m in (before, after))
+    event = CapabilityChanged(
+        state.totals.turn,
+        tuple(name for name in new if name not in old),
+        tuple(name for name in old if name not in new),
+        mounted_by=mounted_by,
+        mount_reason=reason,
+    )
+    state.note(event)
+    gone = {entry.id for entry in before.entries} - {entry.id for entry in after.entries}
+    kept = [name for name in row.caps if name not in gone]
+    return replace(row, caps=tuple(dict.fromkeys((*kept, *(entry.id for entry in after.entries)))))
+
+
+def expire_leases(state: KernelState, row: Tcb) -> Tcb:
+    """Take away what was lent until the turn that begins; the row as it is then."""
+    manifest = state.cell(row.id).capabilities
+    gone = manifest.expired(row.budget.turns) if manifest is not None else ()
+    if manifest is None or not gone:
+        return row
+    left = CapabilityManifest(tuple(entry for entry in manifest.entries if entry not in gone))
+    return change_capabilities(state, row, [lambda _: left], reason="lease_expired")

@@ -1,0 +1,27 @@
+"""Staged changes of a context become state: its record, its partitions, what was measured, the events."""
+
+from __future__ import annotations
+
+from kernelckpt.codec.record import PARTITIONS
+from kernelckpt.kernel.spooling import drop_spooled
+from kernelckpt.kernel.staged import Staged
+from kernelckpt.kernel.state import KernelState
+
+
+def apply_context(state: KernelState, task_id: str, staged: Staged) -> None:
+    """Apply what is staged for a context over what it is by now; the caller commits."""
+    cell = state.cell(task_id)
+    before = cell.context
+    after = staged.context_after(before)
+    if staged.history is not None:
+        state.remove(("history", task_id, before.history))
+    if after is not before:
+        state.put(("context", task_id, 0), after)
+    state.append(task_id, "history", staged.history or ())
+    for partition in PARTITIONS:
+        state.append(task_id, partition, staged.messages_of(partition))
+    if staged.meter:
+        state.put(("meter", task_id, 0), staged.meter_after(cell.meter))
+    drop_spooled(state, task_id, staged.dropped_calls)
+    for event in staged.events:
+        state.note(event(state.totals.turn))

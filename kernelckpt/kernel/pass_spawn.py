@@ -1,0 +1,63 @@
+"""Spawns before the gate: governance is asked about each child as it is staged."""
+
+from __future__ import annotations
+
+import msgspec
+
+from kernelckpt.errors import GovernanceDenied
+from kernelckpt.kernel.call_record import argument_digest
+from kernelckpt.kernel.core import Core
+from kernelckpt.kernel.gate import refusal_of
+from kernelckpt.kernel.governance.quota import SPAWN
+from kernelckpt.kernel.new_task import Spawn
+from kernelckpt.kernel.question import question_about
+from kernelckpt.kernel.turn_calls import Gated, TurnCalls
+from kernelckpt.model.effect import Effect, EffectStatus
+from kernelckpt.model.governance import AskUser
+
+
+def pass_spawn(core: Core, task_id: str, spawn: Spawn, staged: int, calls: TurnCalls) -> None:
+    """Let a child be staged if governance does; `staged` others are staged already.
+
+    Raises:
+        GovernanceError: it does not, or not before a human says so.
+    """
+    calls.refuse_if_gated()
+    if core.gate.governance is None:
+        return
+    row, cell = core.state.row(task_id), core.cell(task_id)
+    arguments = {
+        "program": spawn.program,
+        "task_id": spawn.task_id,
+        "goal": spawn.goal,
+        "role": spawn.role.value,
+        "isolation": spawn.isolation.value,
+        "caps": list(spawn.caps),
+    }
+    encoded = msgspec.msgpack.encode([[], arguments])
+    occurrence, number = calls.count(SPAWN, argument_digest(encoded))
+    known = cell.effects.get(number) if number is not None else None
+    if known is not None and number is not None:
+        _as_decided(Gated(number, known, ""), core, task_id, calls)
+        return
+    verdict = core.gate.judge_spawn(row, arguments, staged)
+    core.state.commit(urgent=False)
+    refusal = refusal_of(verdict, SPAWN)
+    if refusal is not None:
+        raise refusal
+    if isinstance(verdict, AskUser):
+        effect = Effect(SPAWN, argument_digest(encoded), occurrence, arguments=encoded)
+        raise calls.gate_now(Gated(cell.take_number(), effect, verdict.reason))
+
+
+def _as_decided(spawn: Gated, core: Core, task_id: str, calls: TurnCalls) -> None:
+    """Do as a human has said of a spawn that an earlier attempt at the turn was to make."""
+    turns = core.state.row(task_id).budget.turns
+    question = question_about(spawn.number, turns, spawn.effect, core.cell(task_id).approvals.values())
+    if question is not None:
+        raise calls.gate_now(spawn.because_of(question))
+    if spawn.effect.status is EffectStatus.DENIED:
+        reason = spawn.effect.error
+        hint = "let the error through to roll the turn back, or do without"
+        message = f"{SPAWN} was denied: {reason}"
+        raise GovernanceDenied(message, hint=hint, name=SPAWN, stage="permission", reason=reason)

@@ -1,0 +1,135 @@
+"""Rollbacks: a turn, or a reply with its calls, is undone, and the agent is told why and tries again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from kernelckpt.errors import GovernanceError, RateLimitedError
+from kernelckpt.kernel.core import Core
+from kernelckpt.kernel.lines import add_line
+from kernelckpt.kernel.request import calls_of, drop_request
+from kernelckpt.model.effect import Effect, EffectStatus
+from kernelckpt.model.event import ToolErrorKind
+from kernelckpt.model.os_event import Rollbacked
+from kernelckpt.model.rollback import (
+    FatalToolError,
+    GovernanceRefusal,
+    MalformedReplay,
+    ProviderFailure,
+    RollbackReason,
+    TimedOut,
+    UserInterrupt,
+)
+from kernelckpt.model.tcb import Tcb
+
+
+def undo_turn(core: Core, row: Tcb, reason: RollbackReason, until_ms: int | None = None) -> None:
+    """Undo a turn that has staged and not committed: one commit, in which only the note is new.
+
+    It counts as a turn, so that an agent that is refused the same thing for ever comes to its limit. What
+    really happened stays: effects keep their outcomes for the next turn, what was spent is spent.
+
+    Args:
+        core: the kernel.
+        row: the task's row, at the turn.
+        reason: why.
+        until_ms: wall time before which the task is not to run again.
+    """
+    core.touch_totals(turns=1)
+    budget = replace(row.budget, turns=row.budget.turns + 1)
+    go_on(core, replace(row, budget=budget), reason, (), until_ms)
+    core.state.commit(ended_turn=True)
+
+
+def undo_refused(core: Core, row: Tcb, refusal: GovernanceError) -> None:
+    """Undo a turn that governance has refused; after too many calls, it is run again only when it may."""
+    later = refusal.retry_after_ms if isinstance(refusal, RateLimitedError) else None
+    until = None if later is None else core.clock.wall_ms() + max(later, 1)
+    undo_turn(core, row, GovernanceRefusal(refusal.name, refusal.reason), until)
+
+
+def undo_request(core: Core, row: Tcb, reason: RollbackReason) -> None:
+    """Drop an open request: neither the reply nor any result joins the history. Commits.
+
+    The plan is what it was before the turn that asked; directives, which come from outside too, and the log
+    of compressions stay.
+    """
+    calls, request = drop_request(core.state, row.id)
+    if request.plan is not None:
+        context = core.cell(row.id).context
+        now = context.plan
+        plan = replace(request.plan, directives=now.directives, compression_log=now.compression_log)
+        core.state.put(("context", row.id, 0), replace(context, plan=plan))
+    go_on(core, row, reason, calls, None)
+    core.state.commit(waits=True)
+
+
+def demanded_rollback(core: Core, task_id: str) -> RollbackReason | None:
+    """Why the request of a task is to be undone, now that its calls are decided; None if it is not."""
+    for effect in calls_of(core.cell(task_id)).values():
+        if effect.status is EffectStatus.RAISED and effect.error_kind:
+            return _reason_of(effect)
+    return None
+
+
+def _reason_of(effect: Effect) -> RollbackReason | None:
+    match ToolErrorKind(effect.error_kind):
+        case ToolErrorKind.FATAL:
+            return FatalToolError(effect.name, effect.error)
+        case ToolErrorKind.PROVIDER_FAILURE:
+            return ProviderFailure(f"{effect.name}: {effect.error}")
+        case ToolErrorKind.TIMEOUT:
+            return TimedOut()
+        case ToolErrorKind.USER_INTERRUPT:
+            return UserInterrupt()
+    return None
+
+
+def go_on(
+    core: Core,
+    row: Tcb,
+    reason: RollbackReason,
+    calls: Iterable[Effect] = (),
+    until_ms: int | None = None,
+) -> None:
+    """Tell the agent of a rollback, note it in the event log, and make the task ready; the caller commits."""
+    cell = core.cell(row.id)
+    add_line(core.state, row.id, note_of(reason, calls, verbose=cell.context.config.verbose_control_notes))
+    length = len(cell.stream("history"))
+    event = Rollbacked(core.state.totals.turn, length, reason.kind)
+    core.state.note(event)
+    core.tell("rolled_back", row.id, row.budget.turns, reason=reason.kind)
+    core.retry(row, until_ms)
+
+
+def note_of(reason: RollbackReason, calls: Iterable[Effect] = (), *, verbose: bool = False) -> str:
+    """What the agent is told of a rollback.
+
+    Args:
+        reason: why.
+        calls: the calls that were undone with it; those that were made all the same are named.
+        verbose: whether to say it in a full sentence.
+    """
+    text, calls = _text_of(reason), list(calls)
+    made = [effect.name for effect in calls if effect.status is EffectStatus.RETURNED]
+    open_ones = [effect.name for effect in calls if effect.status is EffectStatus.STARTED]
+    text += f"; made all the same: {', '.join(made)}" if made else ""
+    text += f"; perhaps made: {', '.join(open_ones)}" if open_ones else ""
+    return f"[SYSTEM] Transaction rollback: {text}" if verbose else f"[ROLLBACK] {text}"
+
+
+def _text_of(reason: RollbackReason) -> str:
+    match reason:
+        case FatalToolError(tool_name=name, error=error):
+            return f"{name} failed for good: {error}"
+        case GovernanceRefusal(tool_name=name, reason=why):
+            return f"{name} was refused: {why}"
+        case ProviderFailure(error=error):
+            return f"the provider failed: {error}"
+        case MalformedReplay(reason=why):
+            return f"it could not be gone on from: {why}"
+        case UserInterrupt():
+            return "the user broke in"
+    return "it took too long"

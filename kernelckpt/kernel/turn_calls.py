@@ -1,0 +1,108 @@
+"""The calls of one turn: which of them an earlier attempt has made, which are under way, which must wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import anyio
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kernelckpt.errors import GovernanceDenied
+from kernelckpt.kernel.cell import Cell
+from kernelckpt.model.approval import Approval
+from kernelckpt.model.effect import Effect
+
+
+class Gated(Struct, frozen=True):
+    """A call that a human must allow first: its number in the ledger, its record, and why."""
+
+    number: int
+    effect: Effect
+    reason: str
+
+    def because_of(self, question: Approval) -> Gated:
+        """The same, for the reason that the question to the human gives."""
+        payload = question.payload if isinstance(question.payload, dict) else {}
+        return replace(self, reason=str(payload.get("reason", question.prompt)))
+
+
+class TurnCalls:
+    """The calls one turn makes, and those that an earlier attempt at it has left in the ledger."""
+
+    __slots__ = ("_closing", "_on_quiet", "_recorded", "_seen", "_under_way", "gated")
+
+    def __init__(self, cell: Cell) -> None:
+        self._recorded = {(e.name, e.digest, e.occurrence): number for number, e in cell.effects.items()}
+        self._seen: dict[tuple[str, bytes], int] = {}
+        self._under_way = 0
+        self._closing = False
+        self._on_quiet: list[Callable[[], None]] = []
+        self.gated: dict[int, Gated] = {}
+
+    def count(self, name: str, digest: bytes) -> tuple[int, int | None]:
+        """How many alike came before in this turn, and the number of this call's record if there is one."""
+        occurrence = self._seen.get((name, digest), 0)
+        self._seen[name, digest] = occurrence + 1
+        return occurrence, self._recorded.get((name, digest, occurrence))
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """While a call is made."""
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                for callback in self._on_quiet:
+                    callback()
+                self._on_quiet.clear()
+
+    def close(self, then: Callable[[], None]) -> None:
+        """Begin no call any more, and call back when none is under way."""
+        self._closing = True
+        if self._under_way:
+            self._on_quiet.append(then)
+        else:
+            then()
+
+    async def admit(self) -> None:
+        """Let a call begin, or wait for the end of the turn if none may begin any more.
+
+        Raises:
+            GovernanceDenied: an earlier call of this turn waits for a human.
+        """
+        self.refuse_if_gated()
+        if self._closing:
+            await anyio.sleep_forever()
+
+    def refuse_if_gated(self) -> None:
+        """Raise `GovernanceDenied` if an earlier call of this turn waits for a human."""
+        for gated in self.gated.values():
+            raise self._refusal(gated)
+
+    async def gate(self, gated: Gated) -> GovernanceDenied:
+        """Note that a call waits for a human; the error to raise, once those under way are done."""
+        self.gated[gated.number] = gated
+        if self._under_way:
+            quiet = anyio.Event()
+            self._on_quiet.append(quiet.set)
+            await quiet.wait()
+        return self._refusal(gated)
+
+    def gate_now(self, gated: Gated) -> GovernanceDenied:
+        """The same for what is not awaited."""
+        self.gated[gated.number] = gated
+        return self._refusal(gated)
+
+    def _refusal(self, gated: Gated) -> GovernanceDenied:
+        name = gated.effect.name
+        return GovernanceDenied(
+            f"{name} waits for a human: {gated.reason}",
+            hint="let the error through: the turn is run again when somebody has decided",
+            name=name,
+            stage="permission",
+            reason=gated.reason,
+        )

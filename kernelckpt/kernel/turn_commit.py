@@ -1,0 +1,101 @@
+"""How a turn becomes one commit, over the records as they are by then."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from kernelckpt.errors import GovernanceError, TaskMismatchError
+from kernelckpt.kernel import attention, ending
+from kernelckpt.kernel.capability_change import change_capabilities
+from kernelckpt.kernel.context_change import apply_context
+from kernelckpt.kernel.core import Core
+from kernelckpt.kernel.gate import refusal_of
+from kernelckpt.kernel.governance.quota import SPAWN
+from kernelckpt.kernel.new_task import put_new_task
+from kernelckpt.kernel.rollback import undo_refused, undo_turn
+from kernelckpt.kernel.staged import Staged
+from kernelckpt.kernel.turn_ending import apply_ending
+from kernelckpt.model.governance import AskUser, GovernedCall
+from kernelckpt.model.rollback import GovernanceRefusal
+from kernelckpt.model.tcb import Tcb
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """What governance says of a turn: why it is refused, or which calls a human must allow."""
+
+    refusal: GovernanceError | None = None
+    gated: dict[str, str] = {}
+
+
+def commit_turn(core: Core, task_id: str, staged: Staged, what_next: ending.Next) -> None:
+    """Apply a turn in one commit; one that governance refuses, or that its program takes back, is undone.
+
+    Raises:
+        TaskMismatchError: a spawned id was taken meanwhile; nothing was changed.
+        UnknownTaskError: a child to be joined was forgotten meanwhile; nothing was changed.
+    """
+    _refuse_lost(core, staged, what_next)
+    row = core.state.row(task_id)
+    if isinstance(what_next, ending.Rollback):
+        undo_turn(core, row, what_next.reason)
+        return
+    asked = _ask_governance(core, row, what_next)
+    if asked.refusal is not None:
+        undo_refused(core, row, asked.refusal)
+    elif core.gate.crowded(len(staged.spawns)):
+        undo_turn(core, row, GovernanceRefusal(SPAWN, "too many children run by now"))
+    else:
+        _commit(core, row, staged, what_next, asked.gated)
+
+
+def _ask_governance(core: Core, row: Tcb, what_next: ending.Next) -> _Asked:
+    """All calls of a request are judged; a refusal of one refuses them all, before any human is asked."""
+    refusal, gated = None, {}
+    for call in what_next.reply.tool_calls if isinstance(what_next, ending.Request) else ():
+        verdict = core.gate.judge(row, GovernedCall(call.name, call.id, call.arguments))
+        refusal = refusal or refusal_of(verdict, call.name)
+        if isinstance(verdict, AskUser):
+            gated[call.id] = verdict.reason
+    return _Asked(refusal, gated)
+
+
+def _commit(core: Core, row: Tcb, staged: Staged, what_next: ending.Next, gated: dict[str, str]) -> None:
+    task_id = row.id
+    core.touch_totals(turns=1)
+    budget = replace(row.budget, turns=row.budget.turns + 1)
+    row = replace(row, budget=budget, attempt=0, spawned=row.spawned + len(staged.spawns), joined=())
+    plan = core.cell(task_id).context.plan if staged.plan else None
+    _drop_consumed(core, task_id, staged)
+    if staged.value is not None:
+        core.state.put(("state", task_id, 0), staged.value)
+    apply_context(core.state, task_id, staged)
+    if staged.capabilities:
+        row = change_capabilities(core.state, row, staged.capabilities)
+    for spawn in staged.spawns.values():
+        put_new_task(core, spawn, parent=row)
+    if not isinstance(what_next, ending.Complete | ending.Fail):
+        attention.take_at_turn_end(core, row, waits=isinstance(what_next, ending.WaitSignal))
+    apply_ending(core, row, what_next, gated=gated, plan=plan)
+    after = core.state.row(task_id)
+    core.tell("committed", task_id, budget.turns, kernel_turn=core.state.totals.turn)
+    if after.wait is not None:
+        core.tell("waiting", task_id, budget.turns, wait=after.wait.label(), note=after.wait.note)
+    core.state.commit(ended_turn=True, waits=after.wait is not None)
+
+
+def _refuse_lost(core: Core, staged: Staged, what_next: ending.Next) -> None:
+    """Refuse what the outside has made impossible since it was staged, before anything is changed."""
+    for child in staged.spawns:
+        if child in core.state.table:
+            raise TaskMismatchError(f"task {child!r} exists already", hint="spawn under another task_id")
+    for child in what_next.children if isinstance(what_next, ending.Join) else ():
+        if child not in staged.spawns:
+            core.state.row(child)
+
+
+def _drop_consumed(core: Core, task_id: str, staged: Staged) -> None:
+    for number in sorted(staged.read):
+        core.state.remove(("inbox", task_id, number))
+    for number in list(core.cell(task_id).effects):
+        core.state.remove(("effect", task_id, number))
