@@ -3,12 +3,20 @@
 from kernelckpt.abc import Clock, Commit, Hook, KernelHost, RuntimeHook, StorageBackend
 from kernelckpt.checkpoint.hook import CheckpointHook
 from kernelckpt.checkpoint.load import load
+from kernelckpt.checkpoint.restore_from import RestoreFrom
 from kernelckpt.checkpoint.stats import HookStats
 from kernelckpt.checkpoint.verify import VerifyReport, verify
-from kernelckpt.errors import KernelCkptError
+from kernelckpt.errors import KernelCkptError, ToolError
 from kernelckpt.kernel.clock import SystemClock
+from kernelckpt.kernel.context.compression import Compression
+from kernelckpt.kernel.context.handle_table import HandleTable
+from kernelckpt.kernel.context.plan_update import PlanUpdate
+from kernelckpt.kernel.context.pressure import CompressionAction
+from kernelckpt.kernel.context.render import RenderedContext
 from kernelckpt.kernel.ending import Next
 from kernelckpt.kernel.event import KernelEvent
+from kernelckpt.kernel.governance.caller import Caller
+from kernelckpt.kernel.milestone import MilestoneEvaluation
 from kernelckpt.kernel.program import Program
 from kernelckpt.kernel.restore import RestoreReport
 from kernelckpt.kernel.scheduler import Scheduler
@@ -19,11 +27,57 @@ from kernelckpt.kernel.turn import Turn
 from kernelckpt.log import CheckpointInfo, LogOptions, Retention
 from kernelckpt.model.approval import Approval, ApprovalStatus
 from kernelckpt.model.budget import BudgetLedger, BudgetSlice, LoopPolicy, SchedulerBudget
-from kernelckpt.model.context import Context, Plan, PlanStep
+from kernelckpt.model.capability import (
+    CapabilityDescriptor,
+    CapabilityFilter,
+    CapabilityKind,
+    CapabilityLease,
+    CapabilityManifest,
+)
+from kernelckpt.model.context import CompressionNote, Context, Handoff, Plan, PlanStep
+from kernelckpt.model.context_config import ContextConfig
 from kernelckpt.model.effect import Effect, EffectPolicy, EffectStatus
+from kernelckpt.model.governance import (
+    AuditEntry,
+    GovernancePolicy,
+    GovernedCall,
+    OneOf,
+    PermissionAction,
+    PermissionRule,
+    Range,
+    RateLimit,
+    Required,
+    ResourceQuota,
+    SandboxProfile,
+    ToolRateLimit,
+)
+from kernelckpt.model.handle import Handle
+from kernelckpt.model.identity import AgentIdentity
 from kernelckpt.model.message import Audio, Image, Message, Role, Text, ToolCall, ToolResultPart
+from kernelckpt.model.milestone import (
+    ExternalCommand,
+    HarnessEval,
+    HumanApproval,
+    LlmJudge,
+    MachineCheck,
+    MilestoneCheckResult,
+    MilestoneContract,
+    MilestonePhase,
+    RetryPolicy,
+    RollbackPolicy,
+)
 from kernelckpt.model.process import AgentIsolation, AgentRole, ContextInheritance, ProcessState, ProcInfo
 from kernelckpt.model.result import LoopResult, SubAgentResult
+from kernelckpt.model.rollback import (
+    FatalToolError,
+    GovernanceRefusal,
+    MalformedReplay,
+    ProviderFailure,
+    RollbackReason,
+    TimedOut,
+    UserInterrupt,
+)
+from kernelckpt.model.run_spec import AgentRunSpec
 from kernelckpt.model.signal import Disposition, RuntimeSignal, SignalSource, SignalType, Urgency
 from kernelckpt.model.snapshot import (
     ContextSnapshot,
@@ -42,50 +96,95 @@ from kernelckpt.storage import FileStorage, MemoryStorage, open_storage
 __version__ = "0.1.0"
 
 __all__ = [
+    "AgentIdentity",
     "AgentIsolation",
     "AgentRole",
+    "AgentRunSpec",
     "Approval",
     "ApprovalStatus",
     "Audio",
+    "AuditEntry",
     "BudgetLedger",
     "BudgetSlice",
+    "Caller",
+    "CapabilityDescriptor",
+    "CapabilityFilter",
+    "CapabilityKind",
+    "CapabilityLease",
+    "CapabilityManifest",
     "CheckpointHook",
     "CheckpointInfo",
     "Clock",
     "Commit",
+    "Compression",
+    "CompressionAction",
+    "CompressionNote",
     "Context",
+    "ContextConfig",
     "ContextInheritance",
     "ContextSnapshot",
     "Disposition",
     "Effect",
     "EffectPolicy",
     "EffectStatus",
+    "ExternalCommand",
+    "FatalToolError",
     "FileStorage",
+    "GovernancePolicy",
+    "GovernanceRefusal",
+    "GovernedCall",
+    "Handle",
+    "HandleTable",
+    "Handoff",
+    "HarnessEval",
     "Hook",
     "HookStats",
+    "HumanApproval",
     "Image",
     "KernelCkptError",
     "KernelEvent",
     "KernelHost",
     "KernelSnapshot",
+    "LlmJudge",
     "LogOptions",
     "LoopPolicy",
     "LoopResult",
+    "MachineCheck",
+    "MalformedReplay",
     "MemoryStorage",
     "Message",
+    "MilestoneCheckResult",
+    "MilestoneContract",
+    "MilestoneEvaluation",
+    "MilestonePhase",
     "Next",
+    "OneOf",
+    "PermissionAction",
+    "PermissionRule",
     "Plan",
     "PlanStep",
+    "PlanUpdate",
     "ProcInfo",
     "ProcInfoSnapshot",
     "ProcessState",
     "Program",
+    "ProviderFailure",
+    "Range",
+    "RateLimit",
+    "RenderedContext",
+    "Required",
+    "ResourceQuota",
+    "RestoreFrom",
     "RestoreReport",
     "ResultSnapshot",
     "Retention",
+    "RetryPolicy",
     "Role",
+    "RollbackPolicy",
+    "RollbackReason",
     "RuntimeHook",
     "RuntimeSignal",
+    "SandboxProfile",
     "Scheduler",
     "SchedulerBudget",
     "SignalRouter",
@@ -101,11 +200,15 @@ __all__ = [
     "TcbSnapshot",
     "TerminationReason",
     "Text",
+    "TimedOut",
     "Tool",
     "ToolCall",
+    "ToolError",
+    "ToolRateLimit",
     "ToolResultPart",
     "Turn",
     "Urgency",
+    "UserInterrupt",
     "VerifyReport",
     "WaitKind",
     "WaitReason",

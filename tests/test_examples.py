@@ -245,3 +245,13 @@ async def first_task(client: httpx.AsyncClient, fits: Callable[[dict[str, Any]],
 def test_every_example_is_run_here() -> None:
     tests = Path(__file__).read_text()
     assert [path.name for path in EXAMPLES.glob("*.py") if path.stem not in tests] == []
+
+
+async def test_governed_release_is_refused_asked_and_judged_across_processes(tmp_path: Path) -> None:
+    for _ in range(2):
+        assert await output_of(tmp_path, "governed_release.py") == "r1 is blocked\n"
+    said = await output_of(tmp_path, "governed_release.py", "approve")
+    kinds = [line.partition(":")[0] for line in said.splitlines()]
+    assert kinds == ["judged", "told", "told", "told", "asked", "asked", "r1 is done"]
+    assert "told: [ROLLBACK] deploy was refused: nothing is deployed at weekends\n" in said
+    assert await output_of(tmp_path, "governed_release.py", "approve") == "r1 is done\n"
