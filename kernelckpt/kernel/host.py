@@ -113,7 +113,18 @@ class Host:
             self.halt(self._failure)
         elif self._early_stop is not None:
             self.request_stop(self._early_stop)
+        elif self._restored is not None and self._restored.in_doubt:
+            await self._confirm_start()
         return self
+
+    async def _confirm_start(self) -> None:
+        """Wait until the questions that a restore asks are durable: none is shown that a crash takes back."""
+        try:
+            with suppress(SchedulerStopped):
+                await self._durable(self.commit_number)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None

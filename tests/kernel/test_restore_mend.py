@@ -526,3 +526,50 @@ async def test_a_crash_after_any_commit_changes_nothing_in_the_outcome():
         assert outcome == expected, f"after commit {number}"
         assert result.total_tokens_used in {5, 10}  # a turn that is run again spends again
         assert set(paid) <= {1, 2, 3, 4}
+
+
+async def saved_in_doubt():
+    """A state in which nobody knows whether a call was made."""
+    recorder, begun = Recorder(), anyio.Event()
+
+    async def pay():
+        begun.set()
+        await anyio.sleep_forever()
+
+    async def payer(turn):
+        await turn.effect(pay)
+
+    async with kernel_of({"payer": payer}, hooks=[recorder]) as kernel:
+        await kernel.submit("payer", task_id="t")
+        await begun.wait()
+        saved = recorder.saved()
+        await kernel.stop(grace=0)
+    return {"payer": payer}, saved
+
+
+async def test_the_questions_of_a_restore_are_durable_before_the_body_begins():
+    programs, saved = await saved_in_doubt()
+    gate, entered = Gate(), []
+
+    async def second():
+        async with kernel_of(programs, hooks=[Recorder(saved), gate]) as kernel:
+            entered.extend(item.key for item in kernel.approvals())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(second)
+        await settle()
+        assert gate.asked
+        assert entered == []
+        gate.open()
+    assert entered == ["effect:1.0.1"]
+
+
+async def test_a_start_that_is_cancelled_before_it_is_durable_stops_its_hooks():
+    programs, saved = await saved_in_doubt()
+    hook = Recorder(saved)
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as group:
+            group.start_soon(kernel_of(programs, hooks=[hook, Gate()]).__aenter__)
+            await settle()
+            scope.cancel()
+    assert hook.order == ["start", "stop"]
