@@ -29,6 +29,8 @@ class Batch:
 
     Attributes:
         records: the newest form of each record; None where it, or a stream of that key, was removed.
+        renewed: keys of records that were removed and set again: the removal is written too, for what is set
+            anew comes behind what is older when the state is read.
         items: what was appended to each stream; written after the records.
         commit: the newest commit in it.
         turn: kernel turns so far.
@@ -39,6 +41,7 @@ class Batch:
     def __init__(self, commit: int, turn: int, trigger: str = "", facts: BaseFacts | None = None) -> None:
         """An empty batch that continues after this commit."""
         self.records: dict[Key, Struct | bytes | None] = {}
+        self.renewed: set[Key] = set()
         self.items: dict[Key, PendingItems] = {}
         self.commit = commit
         self.turn = turn
@@ -60,15 +63,15 @@ class Batch:
             if isinstance(change, Append):
                 self._append(change, streams)
             else:
-                self.records[change.key] = change.record if isinstance(change, Put) else None
-                self.items.pop(change.key, None)
+                self._set(change.key, change.record if isinstance(change, Put) else None)
                 streams.pop(change.key, None)
 
     def absorb(self, newer: Batch) -> None:
         """Take in a batch that was staged after this one; what is newer wins, key by key."""
         for key, record in newer.records.items():
-            self.records[key] = record
-            self.items.pop(key, None)
+            if key in newer.renewed:
+                self._set(key, None)
+            self._set(key, record)
         for key, pending in newer.items.items():
             mine = self.items.setdefault(key, pending)
             if mine is not pending:
@@ -76,6 +79,13 @@ class Batch:
         self.commit = newer.commit
         self.turn = newer.turn
         self.trigger = newer.trigger or self.trigger
+
+    def _set(self, key: Key, record: Struct | bytes | None) -> None:
+        if record is not None and key in self.records and self.records[key] is None:
+            del self.records[key]
+            self.renewed.add(key)
+        self.records[key] = record
+        self.items.pop(key, None)
 
     def _append(self, change: Append, streams: dict[Key, StreamReferences]) -> None:
         stream = streams.get(change.key)

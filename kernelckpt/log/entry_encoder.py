@@ -143,10 +143,10 @@ class EntryEncoder:
     async def _add_records(self) -> None:
         payload = Payload()
         for key, record in self._batch.records.items():
-            if record is None:
+            if record is None or key in self._batch.renewed:
                 check_size(key, 0)
                 payload.add(encode_remove(key))
-            else:
+            if record is not None:
                 data = record_bytes(key, record, self._encode)
                 payload.add(put_head(key, len(data)))
                 payload.add(data)

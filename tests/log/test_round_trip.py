@@ -43,6 +43,22 @@ async def test_changes_coalesce_by_key(client, storage):
     assert state_of(await read_run(storage, RUN)) == client.state()
 
 
+async def test_records_are_read_in_the_order_in_which_they_were_set_first(client, storage):
+    for key in "abc":
+        client.put(key, b"1")
+    await client.flush()
+    client.put("a", b"2")
+    client.remove("b")
+    client.put("b", b"2")  # removed and set again in one batch: it is a newcomer
+    await client.flush()
+    client.remove("a")
+    await client.flush()
+    client.put("a", b"3")
+    await client.flush()
+    loaded = await read_run(storage, RUN)
+    assert list(loaded.records) == [("row", key, 0) for key in "cba"]
+
+
 async def test_every_earlier_checkpoint_can_be_read(client, storage):
     for number in range(10):
         client.put("a", b"%d" % number)
