@@ -164,9 +164,21 @@ class ToolError(KernelCkptError):
 
     kind: str = "recoverable"
 
-    def __init__(self, message: str, *, kind: str = "recoverable", hint: str = "") -> None:
-        """Keep the message and the kind."""
-        super().__init__(message, hint=hint, kind=kind)
+    def __init__(self, message: str, *, kind: str | None = None, hint: str = "") -> None:
+        """Keep the message and the kind; by default that of the class.
+
+        Raises:
+            InvalidValueError: there is no such kind.
+        """
+        kind = self.kind if kind is None else kind
+        if kind not in _TOOL_ERROR_KINDS:
+            known = ", ".join(_TOOL_ERROR_KINDS)
+            text = f"kind: {kind!r} is no kind of tool error"
+            raise InvalidValueError(text, path="kind", hint=f"use one of {known}")
+        super().__init__(message, hint=hint, kind=str(kind))
+
+
+_TOOL_ERROR_KINDS = ("recoverable", "fatal", "provider_failure", "timeout", "user_interrupt")
 
 
 class SchedulerStopped(KernelCkptError):  # noqa: N818 - a public name

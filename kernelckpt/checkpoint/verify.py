@@ -74,7 +74,7 @@ async def verify(
     All that is kept is read and compared with its digests: each chain of deltas, each base and what it
     refers to. Each base is compared with the state that the deltas before it give. Every record of the
     checkpoint `at` is decoded, and the records are checked against each other: parents, joins, waits that
-    something can end, results, totals.
+    something can end, results, totals, and the view that the event log gives of the children.
 
     Args:
         storage: where the run is kept.

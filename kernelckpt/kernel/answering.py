@@ -12,6 +12,7 @@ from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.phase import settle_phase
 from kernelckpt.kernel.question import (
     EFFECT_KEY,
+    KERNEL_KEYS,
     PHASE_KEY,
     doubt_question,
     effect_key,
@@ -48,15 +49,35 @@ def answer(
             raise UsageError(f"task {task_id!r} asked nothing under {key!r}", hint=f"pending: {pending}")
         if found[key][1].status not in {ApprovalStatus.PENDING, status}:
             raise UsageError(f"{key!r} of task {task_id!r} was {found[key][1].status.value} already")
-    for key in dict.fromkeys(keys):
-        number, item = found[key]
-        if item.pending:
+    named = tuple(_name_of(core, task_id, key) for key in dict.fromkeys(keys))
+    for number in [found[key][0] for key in dict.fromkeys(keys)]:
+        item = core.cell(task_id).approvals.get(number)  # one before it may have ended the task
+        if item is not None and item.pending:
             _settle(core, task_id, number, replace(item, status=status, by=by, reason=reason))
     row = core.state.row(task_id)
-    if core.waits_for(row, WaitKind.APPROVAL) and not pending_approvals(core, task_id):
-        said = {"approved" if status is ApprovalStatus.APPROVED else "denied": tuple(dict.fromkeys(keys))}
-        core.wake(row, **said)
+    if core.waits_for(row, WaitKind.APPROVAL) and not _still_waits(core, task_id, keys):
+        core.wake(row, **{"approved" if status is ApprovalStatus.APPROVED else "denied": named})
     core.state.commit()
+
+
+def _name_of(core: Core, task_id: str, key: str) -> str:
+    """How the event log names what a question is about: by the id of an assistant's call, else the key."""
+    if not key.startswith(EFFECT_KEY):
+        return key
+    effect = core.cell(task_id).effects[effect_number_of(key)]
+    return effect.call_id or key
+
+
+def _still_waits(core: Core, task_id: str, answered: Iterable[str]) -> bool:
+    """Whether questions are open for which a task waits: the kernel's own come before those of its program."""
+    if is_held(core, task_id):
+        return True
+    return not any(key.startswith(KERNEL_KEYS) for key in answered) and bool(pending_approvals(core, task_id))
+
+
+def is_held(core: Core, task_id: str) -> bool:
+    """Whether the kernel itself asks a human about a task."""
+    return any(item.key.startswith(KERNEL_KEYS) for item in pending_approvals(core, task_id))
 
 
 def _settle(core: Core, task_id: str, number: int, item: Approval) -> None:
@@ -106,18 +127,31 @@ def suspend_gated(core: Core, row: Tcb, gated: Iterable[Gated]) -> None:
         if key in known:
             continue
         core.state.put(("effect", row.id, item.number), item.effect)
-        question = gate_question(row.id, key, item.effect, item.reason, core.clock.wall_ms())
-        core.state.put(("approval", row.id, cell.take_number()), question)
+        core.state.put(("approval", row.id, cell.take_number()), _question(core, row.id, key, item))
         core.state.note(ToolGated(core.state.totals.turn, names[-1], item.effect.name, item.reason))
     core.ask(row.id)
     _suspend(core, row, names)
 
 
+def _question(core: Core, task_id: str, key: str, gated: Gated) -> Approval:
+    now = core.clock.wall_ms()
+    if gated.effect.status is EffectStatus.STARTED:
+        return doubt_question(task_id, key, gated.effect, now)
+    return gate_question(task_id, key, gated.effect, gated.reason, now)
+
+
 def drop_questions(core: Core, task_id: str) -> None:
-    """Drop the kernel's own questions about a task: what they are about is undone."""
-    for number, item in list(core.cell(task_id).approvals.items()):
+    """Drop the questions about the calls of a task: what they are about is undone.
+
+    A program's call goes with its question: without it, it would pass for one that a human has allowed.
+    """
+    cell = core.cell(task_id)
+    for number, item in list(cell.approvals.items()):
         if item.pending and item.key.startswith(EFFECT_KEY):
             core.state.remove(("approval", task_id, number))
+            call = effect_number_of(item.key)
+            if not cell.effects[call].call_id:
+                core.state.remove(("effect", task_id, call))
 
 
 def _suspend(core: Core, row: Tcb, pending: Sequence[str] = ()) -> None:

@@ -63,13 +63,27 @@ def _deliver(core: Core, target: Tcb, item: RuntimeSignal, disposition: Disposit
 
 
 def _give_turn(core: Core, row: Tcb) -> None:
-    """Give a turn to a task that waits by its own choice; begun work and open questions are not cut off."""
-    if row.state.kind is StateKind.SUSPENDED and not _is_held(core, row):
+    """Give a turn to a task that waits by its own choice; begun work and open questions are not cut off.
+
+    One that is in a turn already has another after it, whatever wait that turn ends in: it cannot have read
+    the signal.
+    """
+    kind = row.state.kind
+    if kind is StateKind.RUNNING:
+        core.urged.add(row.id)
+        return
+    if kind is StateKind.BLOCKED or (kind is StateKind.SUSPENDED and _is_held(core, row)):
+        return
+    if kind is StateKind.SUSPENDED or row.deferred_until is not None:
         core.wake(row)
-    elif row.state.kind is StateKind.READY:
-        if row.deferred_until is not None:
-            core.wake(row)
-        core.push_first(row.id)
+    core.push_first(row.id)
+
+
+def end_wait_if_urged(core: Core, task_id: str) -> None:
+    """End the wait that a turn has just ended in, if an interrupt came during the turn; the caller commits."""
+    row = core.state.row(task_id)
+    if task_id in core.urged and not row.state.is_terminal():
+        _give_turn(core, row)
 
 
 def _is_held(core: Core, row: Tcb) -> bool:

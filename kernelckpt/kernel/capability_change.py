@@ -45,9 +45,9 @@ def change_capabilities(
         mount_reason=reason,
     )
     state.note(event)
-    gone = {entry.id for entry in before.entries} - {entry.id for entry in after.entries}
-    kept = [name for name in row.caps if name not in gone]
-    return replace(row, caps=tuple(dict.fromkeys((*kept, *(entry.id for entry in after.entries)))))
+    had, has = (dict.fromkeys(entry.id for entry in m.entries) for m in (before, after))
+    kept = [name for name in row.caps if name in has or name not in had]
+    return replace(row, caps=tuple(dict.fromkeys((*kept, *(name for name in has if name not in had)))))
 
 
 def expire_leases(state: KernelState, row: Tcb) -> Tcb:

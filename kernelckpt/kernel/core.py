@@ -67,6 +67,7 @@ class Core:
         self.on_interrupt: Callable[[str], None] = _nothing
         self.is_stopping: Callable[[], bool] = _never
         self.active: set[str] = set()
+        self.urged: set[str] = set()
         self.asked: dict[str, int] = {}
         self.signal_waiters: dict[str, None] = {}
         self.live_roots: dict[str, None] = {}

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from kernelckpt.errors import UsageError
 from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.governance.governance import Governance, missing_closures
+from kernelckpt.kernel.rejudging import rejudge
 from kernelckpt.kernel.signal_router import SignalRouter
 from kernelckpt.kernel.state import GOVERNANCE, TOTALS, KernelState
 from kernelckpt.model.governance import GovernancePolicy
@@ -41,18 +42,20 @@ def lacking(core: Core, state: KernelState) -> Iterator[str]:
 def recreate(core: Core) -> list[str]:
     """Rebuild governance and router around a restored state; what is to be said of it. The caller commits.
 
-    A policy given to the scheduler takes the place of the one that was kept; without one, the kept one goes
-    on: a run that was governed is never ungoverned.
+    A policy given to the scheduler takes the place of the one that was kept, and judges what is still to be
+    done again; without one, the kept one goes on: a run that was governed is never ungoverned.
     """
     state, settings, said = core.state, core.settings, []
     policy: GovernancePolicy | None = settings.policy or state.policy
     if policy is not None:
         if state.policy not in {None, policy}:
             said.append("the governance policy that was kept gave way to the scheduler's")
-        if policy is not state.policy:
-            state.put(GOVERNANCE, policy)
+        is_new = policy != state.policy
         core.gate.governance = Governance(policy, settings.closures)
         core.gate.governance.windows.load(state.rates)
+        if is_new:
+            state.put(GOVERNANCE, policy)
+            rejudge(core)
     attention = _attention(core, state)
     capacity = settings.queue_capacity(state.totals.queue_capacity)
     queued = [(number, item.signal) for number, item in state.queued.items()]

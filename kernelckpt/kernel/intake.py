@@ -11,6 +11,7 @@ from kernelckpt.kernel.answering import drop_questions
 from kernelckpt.kernel.argument import check_text, checked_message, kept
 from kernelckpt.kernel.core import MESSAGE, Core
 from kernelckpt.kernel.new_task import Spawn, put_new_task
+from kernelckpt.kernel.phase import is_judged
 from kernelckpt.kernel.rollback import go_on, undo_request
 from kernelckpt.model.approval import ApprovalStatus
 from kernelckpt.model.budget import SchedulerBudget
@@ -145,9 +146,10 @@ def roll_back(
         drop_questions(core, task_id)
         undo_request(core, row, reason)
         return
-    if row.state.kind is StateKind.BLOCKED or any(core.open_effects_to_ask(task_id)):
+    if is_judged(core, task_id) or any(core.open_effects_to_ask(task_id)):
         message = f"task {task_id!r} waits for a word on what may have happened"
         raise UsageError(message, hint="approve, deny or judge it first")
+    drop_questions(core, task_id)
     go_on(core, row, reason)
     core.state.commit(waits=True)
 

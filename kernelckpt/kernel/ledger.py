@@ -69,31 +69,30 @@ class Ledger:
             number, effect = cell.take_number(), Effect(tool.name, digest, occurrence, tool.effect)
         else:
             effect = known
-        if tool.effect is EffectPolicy.ASK and len(encoded) <= _SHOWN_BYTES:
-            effect = replace(effect, arguments=encoded)  # for whoever must decide when it is in doubt
         if not effect.decided:
-            await self._pass_gate(
-                task_id, Gated(number, effect, ""), tool, encoded, calls, is_new=known is None
-            )
+            gated = Gated(number, replace(effect, arguments=encoded), "")
+            await self._pass_gate(task_id, gated, tool, calls, is_new=known is None)
+            is_shown = tool.effect is EffectPolicy.ASK and len(encoded) <= _SHOWN_BYTES
+            effect = replace(effect, arguments=encoded if is_shown else b"")  # for when it is in doubt
             with calls.under_way():
                 effect = await self.perform(task_id, number, effect, tool, (args, kwargs))
         return replayed(effect, tool)
 
     async def _pass_gate(
-        self, task_id: str, call: Gated, tool: Tool, encoded: bytes, calls: TurnCalls, *, is_new: bool
+        self, task_id: str, call: Gated, tool: Tool, calls: TurnCalls, *, is_new: bool
     ) -> None:
         """Ask governance about a call that is new; one that waits for a human still does."""
         if not is_new:
-            turns = self._core.state.row(task_id).budget.turns
-            approvals = self._core.cell(task_id).approvals.values()
-            question = question_about(call.number, turns, call.effect, approvals)
+            question = question_about(call.number, self._core.cell(task_id).approvals.values())
             if question is not None:
                 raise await calls.gate(call.because_of(question))
+            if call.effect.status is EffectStatus.STARTED and tool.effect is EffectPolicy.ASK:
+                raise await calls.gate(replace(call, reason="it was begun before and may have happened"))
             return
         if self._core.gate.governance is None:
             return
         row = self._core.state.row(task_id)
-        verdict = self._core.gate.judge(row, GovernedCall(tool.name, "", tool.named(encoded)))
+        verdict = self._core.gate.judge(row, GovernedCall(tool.name, "", tool.named(call.effect.arguments)))
         self._core.state.commit(urgent=False)
         refusal = refusal_of(verdict, tool.name)
         if refusal is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from kernelckpt.errors import GovernanceDenied
@@ -26,14 +28,7 @@ def pass_spawn(core: Core, task_id: str, spawn: Spawn, staged: int, calls: TurnC
     if core.gate.governance is None:
         return
     row, cell = core.state.row(task_id), core.cell(task_id)
-    arguments = {
-        "program": spawn.program,
-        "task_id": spawn.task_id,
-        "goal": spawn.goal,
-        "role": spawn.role.value,
-        "isolation": spawn.isolation.value,
-        "caps": list(spawn.caps),
-    }
+    arguments = _arguments(spawn)
     encoded = msgspec.msgpack.encode([[], arguments])
     occurrence, number = calls.count(SPAWN, argument_digest(encoded))
     known = cell.effects.get(number) if number is not None else None
@@ -50,10 +45,22 @@ def pass_spawn(core: Core, task_id: str, spawn: Spawn, staged: int, calls: TurnC
         raise calls.gate_now(Gated(cell.take_number(), effect, verdict.reason))
 
 
+def _arguments(spawn: Spawn) -> dict[str, Any]:
+    """A child as governance and humans see it; a child with another input is another call."""
+    return {
+        "program": spawn.program,
+        "task_id": spawn.task_id,
+        "goal": spawn.goal,
+        "input": None if spawn.input is None else msgspec.msgpack.decode(spawn.input),
+        "role": spawn.role.value,
+        "isolation": spawn.isolation.value,
+        "caps": list(spawn.caps),
+    }
+
+
 def _as_decided(spawn: Gated, core: Core, task_id: str, calls: TurnCalls) -> None:
     """Do as a human has said of a spawn that an earlier attempt at the turn was to make."""
-    turns = core.state.row(task_id).budget.turns
-    question = question_about(spawn.number, turns, spawn.effect, core.cell(task_id).approvals.values())
+    question = question_about(spawn.number, core.cell(task_id).approvals.values())
     if question is not None:
         raise calls.gate_now(spawn.because_of(question))
     if spawn.effect.status is EffectStatus.DENIED:

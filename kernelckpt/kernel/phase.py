@@ -59,13 +59,19 @@ def take_for_done(core: Core, row: Tcb, text: str, output: bytes | None) -> bool
     if isinstance(phase.verifier, HumanApproval):
         question = phase_question(row.id, phase, row.budget.turns, text, core.clock.wall_ms())
         core.state.put(("approval", row.id, core.cell(row.id).take_number()), question)
-        core.ask(row.id)
         state, wait = TaskState.SUSPENDED, WaitReason.approval()
     else:
         state, wait = TaskState.BLOCKED, WaitReason.milestone()
     core.state.put_row(replace(row, state=state, wait=wait, deferred_until=None))
+    core.ask(row.id)
     core.tell("evaluate", row.id, row.budget.turns, phase_id=phase.id)
     return True
+
+
+def is_judged(core: Core, task_id: str) -> bool:
+    """Whether a task takes a phase for done, and waits until that is judged."""
+    progress = core.cell(task_id).milestone
+    return progress is not None and progress.text is not None
 
 
 def evaluations(state: KernelState) -> Iterator[MilestoneEvaluation]:

@@ -31,10 +31,14 @@ def effect_number_of(key: str) -> int:
     return int(key.removeprefix(EFFECT_KEY).partition(".")[0])
 
 
-def question_about(number: int, turns: int, effect: Effect, approvals: Iterable[Approval]) -> Approval | None:
-    """The question about a call that nobody has answered yet, if there is one."""
-    key = effect_key(number, turns, effect)
-    return next((item for item in approvals if item.pending and item.key == key), None)
+def is_about_call(item: Approval, number: int) -> bool:
+    """Whether a question that nobody has answered yet is about a call."""
+    return item.pending and item.key.startswith(EFFECT_KEY) and effect_number_of(item.key) == number
+
+
+def question_about(number: int, approvals: Iterable[Approval]) -> Approval | None:
+    """The open question about a call, if there is one, in whatever turn it was asked."""
+    return next((item for item in approvals if is_about_call(item, number)), None)
 
 
 def doubt_question(task_id: str, key: str, effect: Effect, now_ms: int) -> Approval:

@@ -29,7 +29,8 @@ def undo_turn(core: Core, row: Tcb, reason: RollbackReason, until_ms: int | None
     """Undo a turn that has staged and not committed: one commit, in which only the note is new.
 
     It counts as a turn, so that an agent that is refused the same thing for ever comes to its limit. What
-    really happened stays: effects keep their outcomes for the next turn, what was spent is spent.
+    really happened stays: what effects returned is kept for the next turn, what was spent is spent. An
+    effect that raised may be tried again, as after any other turn.
 
     Args:
         core: the kernel.
@@ -39,14 +40,36 @@ def undo_turn(core: Core, row: Tcb, reason: RollbackReason, until_ms: int | None
     """
     core.touch_totals(turns=1)
     budget = replace(row.budget, turns=row.budget.turns + 1)
+    _forget_failures(core, row.id)
     go_on(core, replace(row, budget=budget), reason, (), until_ms)
     core.state.commit(ended_turn=True)
+
+
+def _forget_failures(core: Core, task_id: str) -> None:
+    """Drop the effects that raised; those left count from 0, so that the next turn finds them in its calls.
+
+    Calls alike of which one is open are left as they are: it may still write its outcome.
+    """
+    alike: dict[tuple[str, bytes], list[tuple[int, Effect]]] = {}
+    for number, effect in core.cell(task_id).effects.items():
+        alike.setdefault((effect.name, effect.digest), []).append((number, effect))
+    for group in alike.values():
+        if any(effect.status is EffectStatus.STARTED for _, effect in group):
+            continue
+        left = 0
+        for number, effect in sorted(group, key=lambda item: item[1].occurrence):
+            if effect.status is EffectStatus.RAISED:
+                core.state.remove(("effect", task_id, number))
+                continue
+            if effect.occurrence != left:
+                core.state.put(("effect", task_id, number), replace(effect, occurrence=left))
+            left += 1
 
 
 def undo_refused(core: Core, row: Tcb, refusal: GovernanceError) -> None:
     """Undo a turn that governance has refused; after too many calls, it is run again only when it may."""
     later = refusal.retry_after_ms if isinstance(refusal, RateLimitedError) else None
-    until = None if later is None else core.clock.wall_ms() + max(later, 1)
+    until = None if later is None else core.clock.wall_ms() + later + 1  # what is just so old still counts
     undo_turn(core, row, GovernanceRefusal(refusal.name, refusal.reason), until)
 
 
@@ -67,15 +90,14 @@ def undo_request(core: Core, row: Tcb, reason: RollbackReason) -> None:
 
 
 def demanded_rollback(core: Core, task_id: str) -> RollbackReason | None:
-    """Why the request of a task is to be undone, now that its calls are decided; None if it is not."""
-    for effect in calls_of(core.cell(task_id)).values():
-        if effect.status is EffectStatus.RAISED and effect.error_kind:
-            return _reason_of(effect)
-    return None
+    """Why the request of a task is to be undone, by the first of its calls that says so; None if none does."""
+    reasons = (_reason_of(effect) for effect in calls_of(core.cell(task_id)).values())
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def _reason_of(effect: Effect) -> RollbackReason | None:
-    match ToolErrorKind(effect.error_kind):
+    """Why the request of a call is to be undone, if that is what its outcome asks for."""
+    match effect.error_kind:
         case ToolErrorKind.FATAL:
             return FatalToolError(effect.name, effect.error)
         case ToolErrorKind.PROVIDER_FAILURE:
@@ -113,6 +135,8 @@ def note_of(reason: RollbackReason, calls: Iterable[Effect] = (), *, verbose: bo
         verbose: whether to say it in a full sentence.
     """
     text, calls = _text_of(reason), list(calls)
+    if isinstance(reason, TimedOut | UserInterrupt):  # these do not name the call themselves
+        text += "".join([f": {item.name}: {item.error}" for item in calls if _reason_of(item) == reason][:1])
     made = [effect.name for effect in calls if effect.status is EffectStatus.RETURNED]
     open_ones = [effect.name for effect in calls if effect.status is EffectStatus.STARTED]
     text += f"; made all the same: {', '.join(made)}" if made else ""

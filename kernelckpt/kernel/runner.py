@@ -32,6 +32,10 @@ from kernelckpt.model.tcb import Tcb
 from kernelckpt.model.termination import TerminationReason
 
 
+_GOES_ON = frozenset({StateKind.RUNNING, StateKind.READY})
+"""What a task is at whose turn was cancelled, or undone from outside, and that has not ended."""
+
+
 class Runner:
     """Runs the turns of tasks; knows which are at work, and can cancel one."""
 
@@ -50,7 +54,6 @@ class Runner:
         self._tool_calls = ToolCalls(core, self._ledger)
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._turns: dict[str, Turn] = {}
-        self._undone: dict[str, RollbackReason] = {}
         self._gates: set[anyio.CancelScope] = set()
         self.stopping = False
 
@@ -73,11 +76,19 @@ class Runner:
             turn.calls.close(scope.cancel)
 
     def undo(self, task_id: str, reason: RollbackReason) -> bool:
-        """Break off and undo what a task is at, at once; False if it is not at work."""
+        """Undo what a task is at and break it off, at once; False if it is not at work.
+
+        The undoing is a commit of its own, made before this returns. Until what is broken off has come to
+        its end, the task is at work, and undoing it again changes nothing.
+        """
         scope = self._scopes.get(task_id)
         if scope is None:
             return False
-        self._undone[task_id] = reason
+        row = self._core.state.row(task_id)
+        if row.state.kind is StateKind.RUNNING:
+            undo_turn(self._core, row, reason)
+        elif row.state.kind is StateKind.BLOCKED:
+            undo_request(self._core, row, reason)
         scope.cancel()
         return True
 
@@ -121,11 +132,8 @@ class Runner:
                     await self._turn(row)
             finally:
                 del self._scopes[row.id]
-        reason = self._undone.pop(row.id, None)
         if scope.cancelled_caught and row.state.kind is not StateKind.BLOCKED:
-            self._discard(row, reason)
-        elif scope.cancelled_caught and reason is not None:
-            self._undo_request(row, reason)
+            self._discard(row)
 
     def _end_by_budget(self, row: Tcb, reason: TerminationReason) -> None:
         label = row.budget.exceeded(self._core.work_ms())
@@ -143,7 +151,7 @@ class Runner:
         try:
             returned = await program.fn(turn)
             if is_cancelled() or not self._is_at(row.id):
-                self._discard(row, self._undone.get(row.id))  # though the program caught its cancellation
+                self._discard(row)  # though the program caught its cancellation
             elif turn.calls.gated:
                 self._suspend(row, turn)
             else:
@@ -157,7 +165,9 @@ class Runner:
             self._fail(row, turn, error)
         finally:
             del self._turns[row.id]
+            self._core.urged.discard(row.id)
             turn.close()
+            turn.calls.end()
 
     def _begun(self, row: Tcb) -> Tcb:
         core = self._core
@@ -183,21 +193,21 @@ class Runner:
         row = self._core.state.table.get(task_id)
         return row is not None and row.state.kind is StateKind.RUNNING
 
-    def _discard(self, row: Tcb, reason: RollbackReason | None = None) -> None:
+    def _discard(self, row: Tcb) -> None:
         """Make a task whose turn was cancelled ready again; nothing that it staged is left."""
-        self._core.events.emit("discarded", row.id, row.budget.turns + 1)
-        if self._is_at(row.id):
-            if reason is not None:
-                undo_turn(self._core, self._core.state.row(row.id), reason)
-            now = self._core.state.row(row.id)
-            if self.stopping or not suspend_in_doubt(self._core, now):  # else it runs again in this process
-                self._core.state.put_row(replace(now, state=TaskState.READY))
-            self._core.state.commit(urgent=False)
-
-    def _undo_request(self, row: Tcb, reason: RollbackReason) -> None:
-        now = self._core.state.table.get(row.id)
-        if now is not None and now.state.kind is StateKind.BLOCKED:
-            undo_request(self._core, now, reason)
+        core = self._core
+        core.events.emit("discarded", row.id, row.budget.turns + 1)
+        now = core.state.table.get(row.id)
+        if now is None or now.state.kind not in _GOES_ON:
+            return
+        if not self.stopping and suspend_in_doubt(core, now):  # else it runs again in this process
+            core.ask(row.id)
+            core.tell("waiting", row.id, row.budget.turns, wait="approval", note="")
+        elif now.state.kind is StateKind.RUNNING:
+            core.state.put_row(replace(now, state=TaskState.READY))
+        else:
+            return
+        core.state.commit(urgent=False)
 
     def _suspend(self, row: Tcb, turn: Turn) -> None:
         """Wait for a human's word on the calls that governance has gated; then the turn is run again."""
@@ -209,7 +219,7 @@ class Runner:
     def _fail(self, row: Tcb, turn: Turn, error: BaseException) -> None:
         stopped = self._core.is_stopping() and isinstance(error, SchedulerStopped | CancelledError)
         if stopped or is_cancelled() or not self._is_at(row.id):
-            self._discard(row, self._undone.get(row.id))
+            self._discard(row)
             return
         if turn.calls.gated:
             self._suspend(row, turn)

@@ -226,8 +226,9 @@ class Scheduler(Watched):
         await self._durable(self.commit_number)
 
     def evaluations(self) -> list[MilestoneEvaluation]:
-        """The phases that tasks take for done and that the host is to judge, of all tasks."""
-        return list(phase.evaluations(self._core.state))
+        """The phases that tasks take for done and that are to be judged, of all tasks; durable ones only."""
+        found = phase.evaluations(self._core.state)
+        return [item for item in found if self._core.asked.get(item.task_id, 0) <= self._confirmed]
 
     async def judge(
         self, task_id: str, result: MilestoneCheckResult, *, evidence: Sequence[str] = ()

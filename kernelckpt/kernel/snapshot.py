@@ -13,7 +13,7 @@ from kernelckpt.codec.record import AUDIT, EVENTS, decode_item, encode_record, p
 from kernelckpt.kernel.cell import Cell
 from kernelckpt.kernel.event_log import rebuild_log
 from kernelckpt.kernel.state import KernelState
-from kernelckpt.kernel.view import ContextView, private_row
+from kernelckpt.kernel.view import ContextView
 from kernelckpt.model.context import Context
 from kernelckpt.model.context_snapshot import ContextSnapshot
 from kernelckpt.model.json_form import undecodable
@@ -23,6 +23,7 @@ from kernelckpt.model.row_snapshot import TcbSnapshot, restore_tcb
 from kernelckpt.model.snapshot import KernelSnapshot
 from kernelckpt.model.snapshot_check import check_whole
 from kernelckpt.model.snapshot_part import BY_NUMBER, BY_TASK, BY_TASK_AND_NUMBER, OF_KERNEL
+from kernelckpt.model.tcb import Tcb
 
 
 class SnapshotRecords(Struct, frozen=True):
@@ -51,11 +52,15 @@ def snapshot_of(state: KernelState) -> KernelSnapshot:
     return KernelSnapshot(
         turn=state.totals.turn,
         total_tokens=state.totals.total_tokens,
-        tasks=tuple(TcbSnapshot.from_tcb(private_row(row)) for row in rows),
+        tasks=tuple(TcbSnapshot.from_tcb(_private(row)) for row in rows),
         context=roots[0] if roots else ContextSnapshot(),
         spec=unshared(specs[0]) if specs and specs[0] is not None else None,
         contexts=contexts,
-        audits={task_id: _items_of(AUDIT, cell.stream(AUDIT)) for task_id, cell in cells.items() if cell.stream(AUDIT)},
+        audits={
+            task_id: _items_of(AUDIT, cell.stream(AUDIT))
+            for task_id, cell in cells.items()
+            if cell.stream(AUDIT)
+        },
         events=_items_of(EVENTS, state.events.items),
         os_view=state.log.view(),
         **_parts(state),
@@ -81,6 +86,15 @@ def records_of(snapshot: KernelSnapshot) -> SnapshotRecords:
         if items
     }
     return SnapshotRecords(records, streams)
+
+
+def _private(row: Tcb) -> Tcb:
+    """A row whose result's plain data is nobody else's."""
+    result = row.result if row.proc is None or row.proc.result is None else row.proc.result.result
+    if result is None:
+        return row
+    calls = result.final_message.tool_calls if result.final_message is not None else ()
+    return unshared(row) if calls or result.output is not None else row
 
 
 def _context_of(cell: Cell) -> ContextSnapshot:
@@ -122,7 +136,7 @@ def _check_view(snapshot: KernelSnapshot) -> None:
 
 
 def _completed(snapshot: KernelSnapshot) -> KernelSnapshot:
-    """What the original tells of the first root, of children and of totals, in the fields that are for that."""
+    """The snapshot with the fields filled in of which the original says the same in fewer words."""
     root = snapshot.first_root()
     contexts, specs = dict(snapshot.contexts), dict(snapshot.specs)
     if root is not None:

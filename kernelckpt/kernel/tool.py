@@ -45,10 +45,14 @@ class Tool:
         """
         positional, named = msgspec.msgpack.decode(encoded)
         try:
-            bound = inspect.signature(self.fn).bind(*positional, **named)
+            signature = inspect.signature(self.fn)
+            found = dict(signature.bind(*positional, **named).arguments)
         except (TypeError, ValueError):  # it has no signature, or the call will fail anyhow
             return {"args": positional, **named}
-        return dict(bound.arguments)
+        for name, parameter in signature.parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD:  # as an assistant would give them
+                found.update(found.pop(name, {}))
+        return found
 
 
 @overload

@@ -27,7 +27,13 @@ class ToolCalls:
         self._ledger = ledger
 
     async def make(self, row: Tcb) -> None:
-        """Make the open calls of a task, then let the request join the history in one commit and wake it."""
+        """Make the open calls of a task, then let the request join the history in one commit and wake it.
+
+        Of a request that one of its calls has doomed before a crash, none of the others is made.
+        """
+        if demanded_rollback(self._core, row.id) is not None:
+            self._finish(row)
+            return
         async with anyio.create_task_group() as group:
             for number, effect in calls_of(self._core.state.find_cell(row.id)).items():
                 if not effect.decided:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import anyio
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kernelckpt.errors import GovernanceDenied
+from kernelckpt.errors import GovernanceDenied, TurnEnded
 from kernelckpt.kernel.cell import Cell
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.effect import Effect
+
+
+_inside: ContextVar[TurnCalls | None] = ContextVar("_inside", default=None)
+"""The turn one of whose calls the running code is part of."""
 
 
 class Gated(Struct, frozen=True):
@@ -31,13 +36,14 @@ class Gated(Struct, frozen=True):
 class TurnCalls:
     """The calls one turn makes, and those that an earlier attempt at it has left in the ledger."""
 
-    __slots__ = ("_closing", "_on_quiet", "_recorded", "_seen", "_under_way", "gated")
+    __slots__ = ("_closing", "_on_quiet", "_over", "_recorded", "_seen", "_under_way", "gated")
 
     def __init__(self, cell: Cell) -> None:
         self._recorded = {(e.name, e.digest, e.occurrence): number for number, e in cell.effects.items()}
         self._seen: dict[tuple[str, bytes], int] = {}
         self._under_way = 0
         self._closing = False
+        self._over: anyio.Event | None = None
         self._on_quiet: list[Callable[[], None]] = []
         self.gated: dict[int, Gated] = {}
 
@@ -51,9 +57,12 @@ class TurnCalls:
     def under_way(self) -> Iterator[None]:
         """While a call is made."""
         self._under_way += 1
+        outer = _inside.get()
+        _inside.set(self)
         try:
             yield
         finally:
+            _inside.set(outer)
             self._under_way -= 1
             if not self._under_way:
                 for callback in self._on_quiet:
@@ -68,15 +77,26 @@ class TurnCalls:
         else:
             then()
 
+    def end(self) -> None:
+        """The turn is over: calls that still wait to begin never will."""
+        if self._over is not None:
+            self._over.set()
+
     async def admit(self) -> None:
         """Let a call begin, or wait for the end of the turn if none may begin any more.
 
+        A call that is made by one under way is part of it, and begins.
+
         Raises:
             GovernanceDenied: an earlier call of this turn waits for a human.
+            TurnEnded: the turn was broken off.
         """
         self.refuse_if_gated()
-        if self._closing:
-            await anyio.sleep_forever()
+        if self._closing and _inside.get() is not self:
+            self._over = self._over or anyio.Event()
+            await self._over.wait()
+            message = "the turn was broken off: no call is begun for it"
+            raise TurnEnded(message, hint="await calls within the turn that makes them")
 
     def refuse_if_gated(self) -> None:
         """Raise `GovernanceDenied` if an earlier call of this turn waits for a human."""

@@ -77,6 +77,7 @@ def _commit(core: Core, row: Tcb, staged: Staged, what_next: ending.Next, gated:
     if not isinstance(what_next, ending.Complete | ending.Fail):
         attention.take_at_turn_end(core, row, waits=isinstance(what_next, ending.WaitSignal))
     apply_ending(core, row, what_next, gated=gated, plan=plan)
+    attention.end_wait_if_urged(core, task_id)
     after = core.state.row(task_id)
     core.tell("committed", task_id, budget.turns, kernel_turn=core.state.totals.turn)
     if after.wait is not None:

@@ -94,7 +94,11 @@ def _result(row: TcbSnapshot) -> Iterator[_Fault]:
         yield name, "there, though the task has not ended" if result else "missing, though the task has ended"
     elif result is not None and result.termination is not row.state.reason:
         yield f"{name}.termination", f"not the reason in the task's state, {row.state.reason}"
-    if row.proc is not None and row.proc.result is not None and row.proc.result.agent_id not in {None, row.id}:
+    if (
+        row.proc is not None
+        and row.proc.result is not None
+        and row.proc.result.agent_id not in {None, row.id}
+    ):
         yield f"{name}.agent_id", "another task"
 
 
@@ -151,7 +155,11 @@ def _totals(snapshot: KernelSnapshot) -> Iterator[_Fault]:
         if getattr(totals, name) != getattr(snapshot, name):
             yield f"totals.{name}", f"not the snapshot's {name}"
     used = _used(snapshot)
-    for name, least in (("turn", used.turns), ("total_tokens", used.total_tokens), ("cost_micros", used.cost_micros)):
+    for name, least in (
+        ("turn", used.turns),
+        ("total_tokens", used.total_tokens),
+        ("cost_micros", used.cost_micros),
+    ):
         if getattr(totals, name) < least:
             yield f"totals.{name}", f"the tasks together used {least}"
     for number in snapshot.queued_signals:

@@ -72,9 +72,7 @@ def _written(form: Any, type_: Any) -> Any:
     if get_origin(type_) is not dict:
         return form
     of_key, of_item = get_args(type_)
-    return {
-        key if of_key is str else str(key): _written(item, of_item) for key, item in form.items()
-    }
+    return {key if of_key is str else str(key): _written(item, of_item) for key, item in form.items()}
 
 
 def _read(form: Any, type_: Any, path: str) -> Any:

@@ -1,4 +1,4 @@
-"""Which field of a snapshot keeps the records of each kind; rows, contexts and streams have forms of their own."""
+"""Which field of a snapshot keeps the records of each kind; rows, contexts and streams are kept otherwise."""
 
 from __future__ import annotations
 

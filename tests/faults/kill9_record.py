@@ -52,6 +52,8 @@ class Check:
             task_id: [message.text for message in context.history_messages]
             for task_id, context in snapshot.contexts.items()
         }
+        for task_id, request in snapshot.requests.items():
+            self._texts[task_id].append(request.reply.text)  # it joins the history with its calls' results
 
     @cached_property
     def gone(self) -> set[str]:
@@ -121,7 +123,9 @@ class Check:
         for (task_id, key), status in self._record.answered.items():
             if task_id in self.gone or key.startswith("effect:"):
                 continue
-            held = {item.key: item.status.value for item in self._snapshot.approvals.get(task_id, {}).values()}
+            held = {
+                item.key: item.status.value for item in self._snapshot.approvals.get(task_id, {}).values()
+            }
             if held.get(key) != status:
                 yield f"{task_id}: {key} was {status}, now it is {held.get(key)}"
         for task_id, key in self._record.asked:

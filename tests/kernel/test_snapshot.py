@@ -6,29 +6,37 @@ import json
 from copy import deepcopy
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from kernelckpt.codec.record import decode_record
 from kernelckpt.errors import DecodeError, InvalidValueError
+from kernelckpt.kernel.snapshot import records_of
 from kernelckpt.kernel.table import TaskTable
-from kernelckpt.model.approval import Approval, ApprovalStatus
+from kernelckpt.model.approval import Approval
 from kernelckpt.model.budget import BudgetLedger, SchedulerBudget
-from kernelckpt.model.capability import CapabilityFilter, CapabilityKind
-from kernelckpt.model.context import CompressionNote, Context, Plan, PlanStep
-from kernelckpt.model.effect import Effect, EffectStatus
+from kernelckpt.model.context import Context, Plan, PlanStep
+from kernelckpt.model.effect import Effect
+from kernelckpt.model.governance import AuditEntry, AuditVerdict, GovernancePolicy, Range, RateSlot
 from kernelckpt.model.identity import AgentIdentity
 from kernelckpt.model.inbox import InboxEntry
 from kernelckpt.model.kernel import KernelTotals, Value
-from kernelckpt.model.message import Audio, Image, Message, Role, Text, ToolCall, ToolResultPart
+from kernelckpt.model.message import Audio, Image, Message, Role, Text, ToolCall
+from kernelckpt.model.milestone import MilestoneProgress
+from kernelckpt.model.os_event import BudgetExceeded
 from kernelckpt.model.os_snapshot import OsSnapshot, ProcessRecord
-from kernelckpt.model.process import AgentIsolation, AgentRole, ContextInheritance, ProcInfo
+from kernelckpt.model.process import AgentRole, ContextInheritance, ProcInfo
 from kernelckpt.model.result import LoopResult, SubAgentResult
 from kernelckpt.model.run_spec import AgentRunSpec
 from kernelckpt.model.signal import QueuedSignal, RuntimeSignal, SignalSource, SignalType, Urgency
-from kernelckpt.model.snapshot import ContextSnapshot, KernelSnapshot, TcbSnapshot, restore_tcb
-from kernelckpt.model.task_state import StateKind, TaskState
+from kernelckpt.model.snapshot import (
+    ContextSnapshot,
+    KernelSnapshot,
+    ProcInfoSnapshot,
+    TcbSnapshot,
+    restore_tcb,
+)
+from kernelckpt.model.task_state import TaskState
 from kernelckpt.model.tcb import Tcb
 from kernelckpt.model.termination import TerminationReason
 from kernelckpt.model.wait import WaitKind, WaitReason
@@ -239,6 +247,9 @@ def test_what_is_read_shares_nothing_with_what_was_given():
     assert snapshot.run_spec().metadata == {"k": [1]}
 
 
+SIGNAL = (SignalSource.CRON, SignalType.EVENT, Urgency.NORMAL, "tick")
+
+
 # Strictness.
 
 
@@ -265,6 +276,12 @@ FULL = form_of(
     spec=SPEC,
     contexts={"root": ContextSnapshot()},
     inbox={"root": {4: InboxEntry(Message.user("x"))}},
+    effects={"root": {3: Effect("send", b"\0" * 16)}},
+    milestones={"root": MilestoneProgress("p")},
+    rates={1: RateSlot("tool", 5)},
+    governance=GovernancePolicy(constraints=(Range("tool", "size", 0.5, 2.0),)),
+    events=(BudgetExceeded(1, "max_turns"),),
+    audits={"root": (AuditEntry("tool", "c1", AuditVerdict.DENY),)},
 )
 
 SPOILT = [
@@ -317,6 +334,29 @@ SPOILT = [
     ("contexts.root.task_open_steps", ["x"], 'contexts["root"].task_open_steps'),
     ("contexts.root", None, 'contexts["root"]'),
     ("inbox.root.4", {}, 'inbox["root"][4]'),
+    ("inbox.root", [], 'inbox["root"]'),
+    ("inbox.root.04", {}, 'inbox["root"]'),
+    ("inbox.root.-1", {}, 'inbox["root"]'),
+    ("inbox.root.\u0664", {}, 'inbox["root"]'),
+    ("inbox.root.x", {}, 'inbox["root"]'),
+    (f"inbox.root.{2**63}", {}, 'inbox["root"]'),
+    (f"inbox.root.{'9' * 30}", {}, 'inbox["root"]'),
+    ("effects.root.3.status", "lost", 'effects["root"][3].status'),
+    ("effects.root.3.runs", True, 'effects["root"][3].runs'),
+    ("effects.root.3.digest", {"$bytes": 7}, "effects.root.3.digest.$bytes"),
+    ("milestones.root.phase_id", UNSET, 'milestones["root"].phase_id'),
+    ("milestones.root.blocked_count", 1.0, 'milestones["root"].blocked_count'),
+    ("rates.1.at_ms", -1, "rates[1].at_ms"),
+    ("rates.01", {"name": "tool", "at_ms": 5}, "rates"),
+    ("governance.default_action", "maybe", "governance.default_action"),
+    ("governance.constraints.0.kind", "wish", "governance.constraints[0].kind"),
+    ("governance.constraints.0.min", float("nan"), "governance.constraints[0].min"),
+    ("governance.surprise", 1, "governance.surprise"),
+    ("events.0.kind", "miracle", "events[0].kind"),
+    ("events.0.turn", UNSET, "events[0].turn"),
+    ("audits.root.0.verdict", "\ud800", "audits.root[0].verdict"),
+    ("contexts.root.config", {"snip_threshold": "high"}, 'contexts["root"].config.snip_threshold'),
+    ("contexts.root.last_handoff", {"goal": "g"}, 'contexts["root"].last_handoff.sprint'),
     ("run_spec", "{", "run_spec"),
     ("run_spec", '{"role": "plan", "role": "plan"}', "run_spec"),
     ("run_spec.identity.session_id", UNSET, "run_spec.identity.session_id"),
@@ -367,3 +407,103 @@ def test_what_json_cannot_hold_is_refused_when_written(value):
     with pytest.raises(InvalidValueError) as caught:
         snapshot.to_dict()
     assert caught.value.path.startswith("run_spec.metadata[0]")
+
+
+# What must hold before a kernel goes on from a snapshot; `from_dict` takes all of this, as the original does.
+
+
+ROOT = Tcb("root", state=TaskState.SUSPENDED, wait=WaitReason.sub_agent_join(["child"]))
+ASKED = Approval("root", "sure")
+
+
+def whole(**more):
+    """A snapshot that holds together, to be spoilt."""
+    result = LoopResult(TerminationReason.COMPLETED, turns_used=2)
+    child = replace(child_with(result), budget=BudgetLedger(turns=2, total_tokens=7), changed_turn=3)
+    parts = {
+        "turn": 3,
+        "total_tokens": 7,
+        "totals": KernelTotals(3, 7, signals=2),
+        "contexts": {"root": ContextSnapshot(), "child": ContextSnapshot()},
+        "spec": SPEC,
+        "specs": {"root": SPEC},
+        "approvals": {"root": {4: ASKED}},
+        "queued_signals": {2: QueuedSignal(RuntimeSignal(*SIGNAL))},
+        "processes": {"child": ProcessRecord(3, "child", "root", "joined")},
+    }
+    return snapshot_of(ROOT, child, **(parts | more))
+
+
+def rows(*changes):
+    """The rows of `whole`, each with some fields of its snapshot changed."""
+    old = whole().tasks
+    return {"tasks": tuple(replace(row, **change) for row, change in zip(old, changes, strict=False))}
+
+
+TORN = [
+    (rows({}, {"id": "root"}), "tasks[1].id"),
+    (rows({"id": ""}, {}), "tasks[0].id"),
+    (rows({}, {"parent": "ghost"}), "tasks[1].parent"),
+    (rows({"parent": "child", "proc": whole().tasks[1].proc}, {}), "tasks[0].proc.result"),
+    (rows({"parent": "child", "proc": ProcInfoSnapshot.of(PROC)}, {}), "tasks[0].parent"),
+    (rows({}, {"proc": None}), "tasks[1].proc"),
+    (rows({"wait_children": ("child", "ghost")}, {}), "tasks[0].wait_children[1]"),
+    (rows({"wait_reason": None, "wait_children": None}, {}), "tasks[0].wait_reason"),
+    (rows({"state": TaskState.RUNNING}, {}), "tasks[0].wait_reason"),
+    (rows({}, {"proc": ProcInfoSnapshot.of(PROC)}), "tasks[1].proc.result"),
+    (rows({}, {"state": TaskState.done(TerminationReason.ERROR)}), "tasks[1].proc.result.termination"),
+    (rows({}, {"changed_turn": 4}), "tasks[1].changed_turn"),
+    ({"states": {"ghost": Value(b"")}}, 'states["ghost"]'),
+    ({"contexts": {"ghost": ContextSnapshot()}}, 'contexts["ghost"]'),
+    ({"inbox": {"ghost": {1: InboxEntry(Message.user("x"))}}}, 'inbox["ghost"]'),
+    ({"audits": {"ghost": ()}}, 'audits["ghost"]'),
+    ({"approvals": {"child": {4: ASKED}}}, 'approvals["child"][4].task_id'),
+    ({"approvals": {"root": {-1: ASKED}}}, 'approvals["root"][-1]'),
+    ({"processes": {"root": ProcessRecord(3, "child", "root", "joined")}}, 'processes["root"].agent_id'),
+    ({"context": ContextSnapshot(task_goal="another")}, "context"),
+    ({"spec": None}, "run_spec"),
+    ({"turn": 4}, "totals.turn"),
+    ({"total_tokens": 8}, "totals.total_tokens"),
+    ({"total_tokens": 6, "totals": KernelTotals(3, 6, signals=2)}, "totals.total_tokens"),
+    ({"totals": KernelTotals(3, 7, signals=1)}, "queued_signals[2]"),
+    ({"os_view": OsSnapshot(page_in_count=1)}, "os_view"),
+]
+
+
+@pytest.mark.parametrize(("change", "path"), TORN, ids=[path for _, path in TORN])
+def test_a_snapshot_that_does_not_hold_together_is_data_but_no_state(change, path):
+    assert records_of(whole()).records
+    torn = replace(whole(), **change)
+    if "-1" not in path:
+        assert KernelSnapshot.from_json(torn.to_json()) == torn
+    with pytest.raises(DecodeError) as caught:
+        records_of(torn)
+    assert caught.value.path == path
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("told", "path"),
+    [({"spec": SPEC}, "run_spec"), ({"context": ContextSnapshot(signals=("x",))}, "context")],
+)
+def test_what_is_told_of_the_first_root_needs_one(told, path):
+    assert records_of(snapshot_of(context=ContextSnapshot(max_tokens=64_000))).records
+    with pytest.raises(DecodeError) as caught:
+        records_of(snapshot_of(**told))
+    assert caught.value.path == path
+
+
+def test_rows_that_are_each_others_ancestors_are_found_in_long_chains():
+    chain = [Tcb(f"t{n}", f"t{n - 1}", proc=PROC) for n in range(1, 5000)]
+    found = records_of(snapshot_of(Tcb("t0"), *chain)).records
+    assert [key[0] for key in found].count("task") == 5000
+    with pytest.raises(DecodeError) as caught:
+        records_of(snapshot_of(Tcb("t0", "t4999", proc=PROC), *chain))
+    assert caught.value.path == "tasks[0].parent"
+
+
+def test_totals_that_were_not_told_let_no_working_time_pass():
+    started = Tcb("root", budget=BudgetLedger(turns=1, started_at_ms=500))
+    told = replace(KernelSnapshot.from_state(3, 40, [started], ContextSnapshot()), queued_signals={})
+    key = ("kernel", "", 0)
+    assert decode_record(key, records_of(told).records[key]) == KernelTotals(3, 40, clock_ms=500)

@@ -1,4 +1,4 @@
-"""Strategies for all that a state can hold, made from the types themselves: a new field changes nothing here."""
+"""Strategies for all that a state can hold, made from the types themselves: new fields come by themselves."""
 
 from __future__ import annotations
 
@@ -99,21 +99,18 @@ _RESTRICTED[InboxEntry] = st.builds(InboxEntry, values_of(Message)) | st.builds(
 # What was generated, and what there is to generate.
 
 
-def traits_of(value: Any) -> set[Any]:
-    """Every type, label and field with a value of its own that occurs in a value."""
+def traits_of(record: Struct) -> set[Any]:
+    """The fields of a record that are not at their default, and the labels and classes that lie in them."""
     found: set[Any] = set()
-    if isinstance(value, Enum):
-        found.add(value)
-    elif isinstance(value, Struct):
-        found.add(type(value))
-        for field in fields(type(value)):
-            part = getattr(value, field.name)
-            if not _is_default(part, field):
-                found.add((type(value), field.name))
-            found |= traits_of(part)
-    elif isinstance(value, tuple):
-        for part in value:
-            found |= traits_of(part)
+    for field in fields(type(record)):
+        value = getattr(record, field.name)
+        if not _is_default(value, field):
+            found.add(field.name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, Enum):
+                found.add(part)
+            elif isinstance(part, Struct):
+                found.add(type(part))
     return found
 
 
@@ -123,30 +120,36 @@ def _is_default(value: Any, field: Any) -> bool:
     return field.default is not NODEFAULT and value == field.default
 
 
-def all_traits(type_: Any) -> set[Any]:
-    """What `traits_of` finds in all values of a type together."""
-    return _traits(inspect.type_info(type_))
+def all_traits(cls: type[Struct]) -> set[Any]:
+    """What `traits_of` finds in all records of a class together."""
+    info = inspect.type_info(cls)
+    found: set[Any] = {field.name for field in info.fields}
+    for part in (leaf for field in info.fields for leaf in _leaves(field.type)):
+        if isinstance(part, inspect.EnumType):
+            found.update(part.cls)
+        elif isinstance(part, inspect.StructType):
+            found.add(part.cls)
+    return found
 
 
-def _traits(info: Any) -> set[Any]:
-    if isinstance(info, inspect.EnumType):
-        return set(info.cls)
-    if isinstance(info, inspect.StructType):
-        own = {info.cls, *((info.cls, field.name) for field in info.fields)}
-        return own.union(*(_traits(field.type) for field in info.fields))
+def classes_in(*types: Any) -> list[type[Struct]]:
+    """Every class of records that occurs in these types, at any depth."""
+    found: dict[type[Struct], None] = {}
+    todo = [leaf for type_ in types for leaf in _leaves(inspect.type_info(type_))]
+    while todo:
+        info = todo.pop()
+        if isinstance(info, inspect.StructType) and info.cls not in found:
+            found[info.cls] = None
+            todo.extend(leaf for field in info.fields for leaf in _leaves(field.type))
+    return sorted(found, key=lambda cls: cls.__name__)
+
+
+def _leaves(info: Any) -> list[Any]:
     if isinstance(info, inspect.UnionType):
-        return set().union(*map(_traits, info.types))
+        return [leaf for part in info.types for leaf in _leaves(part)]
     if isinstance(info, inspect.TupleType):
-        return set().union(*map(_traits, info.item_types))
-    if isinstance(info, inspect.VarTupleType):
-        return _traits(info.item_type)
-    return set()
-
-
-def members(type_: Any) -> list[type[Struct]]:
-    """The classes of a union, or the one class."""
-    info = inspect.type_info(type_)
-    return [part.cls for part in (info.types if isinstance(info, inspect.UnionType) else [info])]
+        return [leaf for part in info.item_types for leaf in _leaves(part)]
+    return _leaves(info.item_type) if isinstance(info, inspect.VarTupleType) else [info]
 
 
 # Whole states.
@@ -256,7 +259,10 @@ def draw_kernel(draw: st.DrawFn, turn: int, records: dict[Key, Struct], streams:
         streams[EVENTS, "", fold.generation] = tuple(events)
 
 
+_COUNTS = {name: SMALL for name in OsSnapshot.__struct_fields__ if name.endswith("_count")}
 FOLDS = structs(
-    EventFold, generation=st.integers(1, 9), view=structs(OsSnapshot, process_by_agent=st.just(()))
+    EventFold,
+    generation=st.integers(1, 9),
+    view=structs(OsSnapshot, process_by_agent=st.just(()), **_COUNTS),
 )
-"""What a kernel may have folded: generation 0 is that before the first time."""
+"""What a kernel may have folded, with room for events since; generation 0 is that before the first time."""
