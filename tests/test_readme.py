@@ -17,8 +17,8 @@ from kernelckpt.storage.url import GROUP
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "docs" / "programs.md", ROOT / "docs" / "storages.md"]
-"""The pages whose code is run here; docs/format.md has a test of its own."""
+PAGES = [README, *(ROOT / "docs" / name for name in ("programs.md", "governance.md", "storages.md"))]
+"""The pages whose code is run here; docs/format.md and docs/original.md have tests of their own."""
 
 MODULES = {"kernelckpt": ["-m", "kernelckpt"], "python": []}
 FROM_A_CHECKOUT = {"make", "pip"}
@@ -107,7 +107,8 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path) 
 
 
 def test_every_guide_is_read_here() -> None:
-    assert {path.name for path in (ROOT / "docs").glob("*.md")} <= {"format.md", *(p.name for p in PAGES)}
+    tested = {"format.md", "original.md", *(page.name for page in PAGES)}
+    assert {path.name for path in (ROOT / "docs").glob("*.md")} <= tested
 
 
 def test_the_table_of_settings_is_that_of_the_hook() -> None:

@@ -69,7 +69,7 @@ def _name_of(core: Core, task_id: str, key: str) -> str:
 
 
 def _still_waits(core: Core, task_id: str, answered: Iterable[str]) -> bool:
-    """Whether questions are open for which a task waits: the kernel's own come before those of its program."""
+    """Whether questions are open for which a task waits: the kernel's own come before its program's."""
     if is_held(core, task_id):
         return True
     return not any(key.startswith(KERNEL_KEYS) for key in answered) and bool(pending_approvals(core, task_id))

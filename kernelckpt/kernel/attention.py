@@ -8,9 +8,10 @@ from msgspec.structs import replace
 
 from kernelckpt.codec.plain import check_plain
 from kernelckpt.errors import UsageError
+from kernelckpt.kernel.answering import is_held
 from kernelckpt.kernel.argument import kept
 from kernelckpt.kernel.core import Core
-from kernelckpt.kernel.question import KERNEL_KEYS
+from kernelckpt.kernel.lines import add_directive
 from kernelckpt.model.os_event import SignalDisposed
 from kernelckpt.model.signal import Disposition, QueuedSignal, RuntimeSignal
 from kernelckpt.model.task_state import StateKind
@@ -51,8 +52,9 @@ def route(core: Core, raw: RuntimeSignal, task_id: str | None) -> Disposition:
 
 
 def _deliver(core: Core, target: Tcb, item: RuntimeSignal, disposition: Disposition) -> None:
-    head = "INTERRUPT" if disposition in _INTERRUPTS else "SIGNAL"
-    core.deliver(target.id, item, directive=disposition is not Disposition.QUEUE, head=head)
+    core.deliver(target.id, item, interrupts=disposition in _INTERRUPTS)
+    if disposition is not Disposition.QUEUE:
+        add_directive(core.state, target.id, item.summary)
     if core.waits_for(target, WaitKind.SIGNAL):
         core.take_queued(target.id, unaddressed=True)
         core.wake(target)
@@ -72,7 +74,7 @@ def _give_turn(core: Core, row: Tcb) -> None:
     if kind is StateKind.RUNNING:
         core.urged.add(row.id)
         return
-    if kind is StateKind.BLOCKED or (kind is StateKind.SUSPENDED and _is_held(core, row)):
+    if kind is StateKind.BLOCKED or (kind is StateKind.SUSPENDED and is_held(core, row.id)):
         return
     if kind is StateKind.SUSPENDED or row.deferred_until is not None:
         core.wake(row)
@@ -80,16 +82,10 @@ def _give_turn(core: Core, row: Tcb) -> None:
 
 
 def end_wait_if_urged(core: Core, task_id: str) -> None:
-    """End the wait that a turn has just ended in, if an interrupt came during the turn; the caller commits."""
+    """End the wait that a turn has just ended in, if an interrupt came during it; the caller commits."""
     row = core.state.row(task_id)
     if task_id in core.urged and not row.state.is_terminal():
         _give_turn(core, row)
-
-
-def _is_held(core: Core, row: Tcb) -> bool:
-    """Whether the kernel itself asks a human about this task."""
-    approvals = core.cell(row.id).approvals.values()
-    return any(item.pending and item.key.startswith(KERNEL_KEYS) for item in approvals)
 
 
 def _enqueue(core: Core, queued: QueuedSignal, number: int, disposition: Disposition) -> None:

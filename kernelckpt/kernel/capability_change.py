@@ -6,10 +6,29 @@ from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
+from kernelckpt.codec.plain import check_plain
+from kernelckpt.kernel.argument import kept, listed
 from kernelckpt.kernel.state import KernelState
-from kernelckpt.model.capability import CapabilityManifest
+from kernelckpt.model.capability import CapabilityDescriptor, CapabilityManifest
 from kernelckpt.model.os_event import CapabilityChanged
 from kernelckpt.model.tcb import Tcb
+
+
+def kept_capabilities(given: Iterable[CapabilityDescriptor], name: str) -> tuple[CapabilityDescriptor, ...]:
+    """Copies of capabilities as they would be restored.
+
+    Raises:
+        InvalidValueError: one is none, or holds what cannot be kept exactly; names the path.
+    """
+    found = []
+    for index, item in enumerate(listed(given, name)):
+        found.append(kept(item, CapabilityDescriptor, f"{name}[{index}]"))
+        schema = item.tool_schema
+        parts = {"skill": item.skill, "metadata": item.metadata}
+        parts["tool_schema.parameters"] = None if schema is None else schema.parameters
+        for part, value in parts.items():
+            check_plain(value, f"{name}[{index}].{part}")
+    return tuple(found)
 
 
 def change_capabilities(

@@ -6,18 +6,21 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from kernelckpt.codec.record import decode_message, encode_record
+from kernelckpt.codec.record import PARTITIONS, decode_message, encode_record
 from kernelckpt.kernel.cell import Cell
 from kernelckpt.kernel.context.compression import Compression, compress
-from kernelckpt.kernel.context.groups import results_of
+from kernelckpt.kernel.context.plan import with_notes
 from kernelckpt.kernel.context.pressure import CompressionAction, is_idle, recommend
-from kernelckpt.kernel.context.renewal import renew, should_renew
+from kernelckpt.kernel.context.renewal import Renewal, renew, should_renew
 from kernelckpt.kernel.context.shorten import reduced
-from kernelckpt.kernel.context.tokens import count, sum_tokens
+from kernelckpt.kernel.context.tally import Tally
+from kernelckpt.kernel.context.tokens import count
 from kernelckpt.kernel.context_change import apply_context
 from kernelckpt.kernel.core import Core
-from kernelckpt.kernel.measure import Measure, measure_cell
+from kernelckpt.kernel.measure import Measure, spooled_calls
+from kernelckpt.kernel.spooling import unneeded_spools
 from kernelckpt.kernel.staged import Staged
+from kernelckpt.kernel.view import Messages
 from kernelckpt.model.context import CompressionNote, ContextMeter, Handoff
 from kernelckpt.model.message import Message
 from kernelckpt.model.os_event import Compressed, ContextRenewed, PageOut
@@ -29,8 +32,8 @@ class Held:
 
     def __init__(self, cell: Cell, staged: Staged) -> None:
         """Decode all of it."""
-        before = cell.stream("history") if staged.history is None else staged.history
-        data = [*before, *staged.messages_of("history")]
+        self.cell = cell
+        data = _encoded_history(cell, staged)
         self.messages = [decode_message(item, f"history[{index}]") for index, item in enumerate(data)]
         self._bytes = dict(zip(map(id, self.messages), data, strict=True))
 
@@ -50,13 +53,12 @@ def stage_compression(
         action: the last stage; None for the one that the pressure recommends, and the strongest by force.
         force: run the stages as far as they go, not only until the context is down to its target.
     """
-    held, context = Held(cell, staged), staged.context_after(cell.context)
-    measured = measure_cell(cell)
+    measured, context = measure_staged(cell, staged), staged.context_after(cell.context)
     last = action or recommend(measured.effective_pressure, context.config)
     if last is None and not force:
         tokens = measured.tokens
-        return Compression(tuple(held.messages), (), (), (), tokens, tokens)
-    meter = staged.meter_after(cell.meter)
+        return Compression(Messages(_encoded_history(cell, staged)), (), (), (), tokens, tokens)
+    held = Held(cell, staged)
     done = compress(
         held.messages,
         context.plan,
@@ -64,18 +66,34 @@ def stage_compression(
         max_tokens=context.max_tokens,
         action=last or CompressionAction.AUTO_COMPACT,
         force=force,
-        other_tokens=_other_tokens(cell, measured, staged),
-        observed_tokens=meter.observed_tokens,
+        other_tokens=measured.tokens - measured.history_tokens,
+        observed_tokens=staged.meter_after(cell.meter).observed_tokens,
     )
     if done.actions:
         _stage(staged, held, done.messages, done.archived, done.notes)
     return done
 
 
-def _other_tokens(cell: Cell, measured: Measure, staged: Staged) -> int:
-    """The tokens of the context but for its history; what is staged for other partitions with them."""
-    coming = [data for where, data in staged.messages if where != "history"]
-    return measured.tokens - cell.tally("history").tokens + sum_tokens(map(decode_message, coming))
+def measure_staged(cell: Cell, staged: Staged) -> Measure:
+    """Measure a context as it will be once what is staged for it is committed."""
+    tallies = {partition: [cell.tally(partition)] for partition in PARTITIONS}
+    if staged.history is not None:
+        tallies["history"] = [_tally(staged.history)]
+    for partition in {where for where, _ in staged.messages}:
+        tallies[partition].append(_tally(staged.messages_of(partition)))
+    spooled = spooled_calls(cell, without=staged.dropped_spools)
+    return Measure(staged.context_after(cell.context), staged.meter_after(cell.meter), tallies, spooled)
+
+
+def _tally(items: Sequence[bytes]) -> Tally:
+    tally = Tally()
+    tally.update(items)
+    return tally
+
+
+def _encoded_history(cell: Cell, staged: Staged) -> list[bytes]:
+    before = cell.stream("history") if staged.history is None else staged.history
+    return [*before, *staged.messages_of("history")]
 
 
 def _stage(
@@ -86,8 +104,8 @@ def _stage(
     notes: Sequence[CompressionNote],
 ) -> None:
     """Stage a history that takes the place of the one held, and say so in plan and event log."""
-    _replace_history(staged, held, messages, archived)
-    staged.plan.append(lambda plan: replace(plan, compression_log=(*plan.compression_log, *notes)))
+    _replace_history(staged, held, messages)
+    staged.plan.append(lambda plan: with_notes(plan, notes))
     staged.meter.append(lambda meter: replace(meter, observed_tokens=None))
     seqs = (0, max(len(archived) - 1, 0))
     for note in notes:
@@ -102,12 +120,10 @@ def _stage(
         )
 
 
-def _replace_history(
-    staged: Staged, held: Held, messages: Sequence[Message], archived: Sequence[Message]
-) -> None:
+def _replace_history(staged: Staged, held: Held, messages: Sequence[Message]) -> None:
     staged.history = held.encoded(messages)
     staged.messages = [item for item in staged.messages if item[0] != "history"]
-    staged.dropped_calls.update(part.call_id for message in archived for part in results_of(message))
+    staged.dropped_spools = unneeded_spools(held.cell, messages)
 
 
 def stage_renewal(cell: Cell, staged: Staged) -> Handoff:
@@ -115,15 +131,22 @@ def stage_renewal(cell: Cell, staged: Staged) -> Handoff:
 
     Lines that the agent has not read stay: the original dropped them, for there they were never consumed.
     """
-    held, context = Held(cell, staged), staged.context_after(cell.context)
-    renewal = renew(context, held.messages)
-    handoff = renewal.context.last_handoff
+    held, renewal = _renewal(cell, staged)
+    return _stage_renewal(staged, held, renewal)
+
+
+def _renewal(cell: Cell, staged: Staged) -> tuple[Held, Renewal]:
+    held = Held(cell, staged)
+    return held, renew(staged.context_after(cell.context), held.messages)
+
+
+def _stage_renewal(staged: Staged, held: Held, renewal: Renewal) -> Handoff:
+    handoff, sprint = renewal.context.last_handoff, renewal.context.sprint
     assert handoff is not None, "a renewal says where the sprint before stood"
-    _replace_history(staged, held, renewal.history, renewal.archived)
-    staged.context.append(lambda now: replace(now, sprint=now.sprint + 1, last_handoff=handoff))
+    _replace_history(staged, held, renewal.history)
+    staged.context.append(lambda now: replace(now, sprint=sprint, last_handoff=handoff))
     staged.plan.append(lambda plan: replace(plan, scratchpad=""))
     staged.meter.append(lambda meter: replace(meter, observed_tokens=None))
-    sprint = renewal.context.sprint
     staged.events.append(lambda turn: ContextRenewed(turn, sprint, f"sprint:{handoff.sprint}"))
     if renewal.archived:
         gone = len(renewal.archived)
@@ -135,25 +158,31 @@ def make_room(core: Core, row: Tcb) -> None:
     """Compress and renew a context before a turn if its pressure asks for it; one commit if it does.
 
     In this order: tool results are reduced if the agent was idle for long, the history is compressed in
-    stages, and the context is renewed if it is still too full.
+    stages, and the context is renewed if it is still too full and that would make room. A turn that is run
+    again with outcomes of calls finds the context as it was, so that it makes the same calls.
     """
     cell, staged = core.cell(row.id), Staged()
-    config = cell.context.config
-    now = core.clock.wall_ms()
+    if cell.effects:
+        return
+    config, now = cell.context.config, core.clock.wall_ms()
     if is_idle(cell.meter or ContextMeter(), config, now):
         _stage_idle(cell, staged, now)
-    measured = measure_cell(cell)
-    action = recommend(measured.effective_pressure, config)
-    after = measured.pressure
+    action = recommend(measure_staged(cell, staged).effective_pressure, config)
     if action is not None:
-        done = stage_compression(cell, staged, action)
-        after = done.tokens_after / cell.context.max_tokens if done.actions else after
-    if should_renew(after, config):
-        stage_renewal(cell, staged)
+        stage_compression(cell, staged, action)
+    if should_renew(measure_staged(cell, staged).pressure, config):
+        held, renewal = _renewal(cell, staged)
+        if renewal.archived:
+            _stage_renewal(staged, held, renewal)
     if not staged.empty:
-        apply_context(core.state, row.id, staged)
-        core.tell("compacted", row.id, row.budget.turns, history=len(cell.stream("history")))
-        core.state.commit(urgent=False)
+        _commit(core, row, staged)
+
+
+def _commit(core: Core, row: Tcb, staged: Staged) -> None:
+    apply_context(core.state, row.id, staged)
+    if staged.history is not None:
+        core.tell("compacted", row.id, row.budget.turns, history=len(staged.history))
+    core.state.commit(urgent=False)
 
 
 def _stage_idle(cell: Cell, staged: Staged, now_ms: int) -> None:

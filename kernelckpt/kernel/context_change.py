@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from kernelckpt.codec.record import PARTITIONS
-from kernelckpt.kernel.spooling import drop_spooled
 from kernelckpt.kernel.staged import Staged
 from kernelckpt.kernel.state import KernelState
 
@@ -13,7 +12,7 @@ def apply_context(state: KernelState, task_id: str, staged: Staged) -> None:
     cell = state.cell(task_id)
     before = cell.context
     after = staged.context_after(before)
-    if staged.history is not None:
+    if staged.history is not None and cell.stream("history"):
         state.remove(("history", task_id, before.history))
     if after is not before:
         state.put(("context", task_id, 0), after)
@@ -22,6 +21,7 @@ def apply_context(state: KernelState, task_id: str, staged: Staged) -> None:
         state.append(task_id, partition, staged.messages_of(partition))
     if staged.meter:
         state.put(("meter", task_id, 0), staged.meter_after(cell.meter))
-    drop_spooled(state, task_id, staged.dropped_calls)
+    for number in sorted(staged.dropped_spools):
+        state.remove(("spool", task_id, number))
     for event in staged.events:
         state.note(event(state.totals.turn))

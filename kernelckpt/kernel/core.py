@@ -17,7 +17,6 @@ from kernelckpt.kernel.cell import Cell
 from kernelckpt.kernel.event import EventBus
 from kernelckpt.kernel.gate import Gate
 from kernelckpt.kernel.joining import Joining
-from kernelckpt.kernel.lines import add_line
 from kernelckpt.kernel.program import Programs
 from kernelckpt.kernel.removal import Removal
 from kernelckpt.kernel.request import close_request
@@ -169,13 +168,10 @@ class Core:
             and (wait.kind, wait.note) == (kind, note)
         )
 
-    def deliver(
-        self, task_id: str, signal: RuntimeSignal, *, directive: bool = False, head: str = "SIGNAL"
-    ) -> None:
-        """Put a signal into a task's inbox and a line into its context; a directive stays in its plan."""
-        self.state.put(("inbox", task_id, self.state.cell(task_id).take_number()), InboxEntry(signal=signal))
-        standing = signal.summary if directive else ""
-        add_line(self.state, task_id, f"[{head}] {signal.summary}", directive=standing)
+    def deliver(self, task_id: str, signal: RuntimeSignal, *, interrupts: bool = False) -> None:
+        """Put a signal into a task's inbox."""
+        entry = InboxEntry(signal=signal, interrupts=interrupts)
+        self.state.put(("inbox", task_id, self.state.cell(task_id).take_number()), entry)
 
     def take_queued(self, task_id: str, *, unaddressed: bool) -> None:
         """Move queued signals to a task's inbox in the router's order: its own, and if asked nobody's."""

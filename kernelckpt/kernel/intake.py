@@ -133,7 +133,7 @@ def roll_back(
         core: the kernel.
         task_id: the task.
         reason: why.
-        undo: breaks off what a task is at; false if it is not at work.
+        undo: undoes what a task is at and breaks it off; false if it is not at work.
 
     Raises:
         UsageError: the task has ended, or a human must decide first.

@@ -1,17 +1,21 @@
-"""The lines in which the kernel tells an agent what has happened: signals, refusals, rollbacks, phases."""
+"""What the kernel tells an agent in words: notes in its inbox, and directives in its plan."""
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
 from kernelckpt.kernel.state import KernelState
+from kernelckpt.model.inbox import InboxEntry
 
 
-def add_line(state: KernelState, task_id: str, line: str, *, directive: str = "") -> None:
-    """Add a line to a task's context, and its text to the standing instructions if it is one.
+def add_note(state: KernelState, task_id: str, text: str) -> None:
+    """Put a line into a task's inbox; it stays until a turn that has read it is committed."""
+    state.put(("inbox", task_id, state.cell(task_id).take_number()), InboxEntry(note=text))
 
-    A line stays until a turn that has read it is committed, or the context is renewed.
-    """
+
+def add_directive(state: KernelState, task_id: str, text: str) -> None:
+    """Add to the standing instructions in a task's plan."""
     context = state.cell(task_id).context
-    plan = context.plan.with_directive(directive) if directive else context.plan
-    state.put(("context", task_id, 0), replace(context, signals=(*context.signals, line), plan=plan))
+    plan = context.plan.with_directive(text)
+    if plan != context.plan:
+        state.put(("context", task_id, 0), replace(context, plan=plan))

@@ -2,61 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
-from msgspec import Struct
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 
 from kernelckpt.codec.record import PARTITIONS
 from kernelckpt.kernel.cell import Cell
-from kernelckpt.kernel.context.handle_table import HandleTable
+from kernelckpt.kernel.context.handle_table import COLLAPSE_PRESSURE, HandleTable
 from kernelckpt.kernel.context.pressure import effective_pressure, raw_pressure, total_tokens
-from kernelckpt.kernel.context.tally import Tally
+from kernelckpt.kernel.context.tally import Tally, ToolResultSeen
 from kernelckpt.model.context import Context, ContextMeter
 
 
-class Measure(Struct, frozen=True):
+class Measure:
     """What was measured of a context.
 
     Attributes:
         tokens: of all partitions and the plan.
+        history_tokens: of the history alone.
         pressure: how full it is; 1.0 is full.
-        effective_pressure: the same without what is shown as a preview only.
-        handles: one for each tool result of the history.
     """
 
-    tokens: int
-    pressure: float
-    effective_pressure: float
-    handles: HandleTable
+    def __init__(
+        self,
+        context: Context,
+        meter: ContextMeter | None,
+        tallies: Mapping[str, Sequence[Tally]],
+        spooled: Mapping[str, int],
+    ) -> None:
+        """Measure a context whose messages are counted.
 
+        Args:
+            context: the context.
+            meter: what the provider counted.
+            tallies: the counted messages of each partition, in one or more parts.
+            spooled: how many results of a call id lie beside the history.
+        """
+        sums = {partition: sum(tally.tokens for tally in tallies[partition]) for partition in PARTITIONS}
+        self.history_tokens = sums["history"]
+        self.tokens = total_tokens(sums["system"], sums["knowledge"], sums["history"], context.plan)
+        self._max_tokens = context.max_tokens
+        self._observed = meter.observed_tokens if meter is not None else None
+        self.pressure = raw_pressure(self.tokens, self._max_tokens, self._observed)
+        self._results = [(tally.results, len(tally.results)) for tally in tallies["history"]]
+        self._spooled = spooled
 
-def measure(
-    context: Context, meter: ContextMeter | None, tallies: dict[str, Tally], spooled: Collection[str]
-) -> Measure:
-    """Measure a context whose messages are counted.
+    @cached_property
+    def handles(self) -> HandleTable:
+        """One for each tool result of the history."""
+        seen = [result for results, length in self._results for result in results[:length]]
+        return HandleTable.rebuild(seen, _surely_spooled(seen, self._spooled), self.pressure)
 
-    Args:
-        context: the context.
-        meter: what the provider counted.
-        tallies: the counted messages of each partition.
-        spooled: call ids of the results that lie beside the history.
-    """
-    system, knowledge, history = (tallies[partition].tokens for partition in PARTITIONS)
-    total = total_tokens(system, knowledge, history, context.plan)
-    observed = meter.observed_tokens if meter is not None else None
-    pressure = raw_pressure(total, context.max_tokens, observed)
-    handles = HandleTable.rebuild(tallies["history"].results, spooled, pressure)
-    outside = handles.non_resident_tokens
-    effective = effective_pressure(total, context.max_tokens, outside, observed)
-    return Measure(total, pressure, effective, handles)
+    @cached_property
+    def effective_pressure(self) -> float:
+        """The pressure without what is shown as a preview only."""
+        if not self._spooled and self.pressure < COLLAPSE_PRESSURE:
+            return self.pressure  # every result is resident: there is no need to go through them
+        outside = self.handles.non_resident_tokens
+        return effective_pressure(self.tokens, self._max_tokens, outside, self._observed)
 
 
 def measure_cell(cell: Cell) -> Measure:
     """Measure a task's context as it is now; messages that were counted before are not counted again."""
-    tallies = {partition: cell.tally(partition) for partition in PARTITIONS}
-    return measure(cell.context, cell.meter, tallies, spooled_ids(cell))
+    tallies = {partition: [cell.tally(partition)] for partition in PARTITIONS}
+    return Measure(cell.context, cell.meter, tallies, spooled_calls(cell))
 
 
-def spooled_ids(cell: Cell) -> set[str]:
-    """The call ids of the results that lie beside the history."""
-    return {result.call_id for result in cell.spools.values()}
+def spooled_calls(cell: Cell, without: Collection[int] = ()) -> dict[str, int]:
+    """How many results of each call id lie beside the history, but for those of some numbers."""
+    return Counter(result.call_id for number, result in cell.spools.items() if number not in without)
+
+
+def _surely_spooled(seen: Sequence[ToolResultSeen], spooled: Mapping[str, int]) -> set[str]:
+    """The call ids all of whose results are spooled.
+
+    Where results that are whole share their id with one that is not, all of them count as resident: a
+    context is rather compressed too early than too late.
+    """
+    if not spooled:
+        return set()
+    times = Counter(result.call_id for result in seen)
+    return {call_id for call_id, number in spooled.items() if times[call_id] <= number}

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from kernelckpt.codec.record import encode_record
 from kernelckpt.errors import UsageError
 from kernelckpt.kernel.capability_change import change_capabilities
-from kernelckpt.kernel.lines import add_line
+from kernelckpt.kernel.lines import add_note
 from kernelckpt.kernel.milestone import (
     Advanced,
     Blocked,
@@ -134,7 +134,7 @@ def _advance(core: Core, row: Tcb, judged: Advanced, text: str, output: bytes | 
         core.end(row, TerminationReason.COMPLETED, text=text, output=plain)
         return
     _keep_text(core, row, text)
-    add_line(core.state, row.id, note_of_next(judged.next_phase))
+    add_note(core.state, row.id, note_of_next(judged.next_phase))
     core.retry(row)
 
 
@@ -148,7 +148,7 @@ def _block(core: Core, row: Tcb, judged: Blocked, text: str) -> None:
         go_on(core, row, MalformedReplay(note.removeprefix("[MILESTONE] ")))
         return
     _keep_text(core, row, text)
-    add_line(core.state, row.id, note)
+    add_note(core.state, row.id, note)
     core.retry(row)
 
 

@@ -13,6 +13,7 @@ from kernelckpt.kernel.staged import Staged
 from kernelckpt.kernel.view import ContextView, Messages
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.capability import CapabilityManifest
+from kernelckpt.model.inbox import lines_of
 from kernelckpt.model.message import Message
 from kernelckpt.model.milestone import MilestonePhase
 from kernelckpt.model.result import LoopResult
@@ -105,10 +106,10 @@ class TurnReads:
     def notes(self) -> tuple[str, ...]:
         """Lines of the kernel to the agent: signals, refusals, rollbacks, phases.
 
-        Reading them consumes them with the commit; unread ones stay.
+        Reading them consumes them with the commit, and with them the signals they speak of; unread ones stay.
         """
-        self._staged.lines_read = len(self.context.signals)
-        return self.context.signals
+        self._staged.read.update(number for number, entry in self._inbox.items() if entry.line is not None)
+        return lines_of(self._inbox)
 
     @property
     def run_spec(self) -> AgentRunSpec | None:

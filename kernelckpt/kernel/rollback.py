@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from kernelckpt.errors import GovernanceError, RateLimitedError
 from kernelckpt.kernel.core import Core
-from kernelckpt.kernel.lines import add_line
+from kernelckpt.kernel.lines import add_note
 from kernelckpt.kernel.request import calls_of, drop_request
 from kernelckpt.model.effect import Effect, EffectStatus
 from kernelckpt.model.event import ToolErrorKind
@@ -90,7 +90,7 @@ def undo_request(core: Core, row: Tcb, reason: RollbackReason) -> None:
 
 
 def demanded_rollback(core: Core, task_id: str) -> RollbackReason | None:
-    """Why the request of a task is to be undone, by the first of its calls that says so; None if none does."""
+    """Why a request is to be undone, by the first of its calls that says so; None if none does."""
     reasons = (_reason_of(effect) for effect in calls_of(core.cell(task_id)).values())
     return next((reason for reason in reasons if reason is not None), None)
 
@@ -118,7 +118,7 @@ def go_on(
 ) -> None:
     """Tell the agent of a rollback, note it in the event log, and make the task ready; the caller commits."""
     cell = core.cell(row.id)
-    add_line(core.state, row.id, note_of(reason, calls, verbose=cell.context.config.verbose_control_notes))
+    add_note(core.state, row.id, note_of(reason, calls, verbose=cell.context.config.verbose_control_notes))
     length = len(cell.stream("history"))
     event = Rollbacked(core.state.totals.turn, length, reason.kind)
     core.state.note(event)

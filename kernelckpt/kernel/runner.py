@@ -31,7 +31,6 @@ from kernelckpt.model.task_state import StateKind, TaskState
 from kernelckpt.model.tcb import Tcb
 from kernelckpt.model.termination import TerminationReason
 
-
 _GOES_ON = frozenset({StateKind.RUNNING, StateKind.READY})
 """What a task is at whose turn was cancelled, or undone from outside, and that has not ended."""
 

@@ -16,6 +16,7 @@ from kernelckpt.kernel.state import KernelState
 from kernelckpt.kernel.view import ContextView
 from kernelckpt.model.context import Context
 from kernelckpt.model.context_snapshot import ContextSnapshot
+from kernelckpt.model.inbox import InboxEntry
 from kernelckpt.model.json_form import undecodable
 from kernelckpt.model.kernel import KernelTotals, Value
 from kernelckpt.model.os_snapshot import EventFold, ProcessRecord
@@ -100,7 +101,11 @@ def _private(row: Tcb) -> Tcb:
 def _context_of(cell: Cell) -> ContextSnapshot:
     view = ContextView(cell)
     return ContextSnapshot.from_context(
-        cell.context, system=tuple(view.system), knowledge=tuple(view.knowledge), history=tuple(view.history)
+        cell.context,
+        system=tuple(view.system),
+        knowledge=tuple(view.knowledge),
+        history=tuple(view.history),
+        signals=view.signals,
     )
 
 
@@ -138,15 +143,19 @@ def _check_view(snapshot: KernelSnapshot) -> None:
 def _completed(snapshot: KernelSnapshot) -> KernelSnapshot:
     """The snapshot with the fields filled in of which the original says the same in fewer words."""
     root = snapshot.first_root()
-    contexts, specs = dict(snapshot.contexts), dict(snapshot.specs)
+    contexts, specs, inbox = dict(snapshot.contexts), dict(snapshot.specs), dict(snapshot.inbox)
     if root is not None:
         contexts.setdefault(root, snapshot.context)
         if snapshot.spec is not None:
             specs.setdefault(root, snapshot.spec)
+        if root not in inbox and snapshot.context.signals:
+            lines = snapshot.context.signals
+            inbox[root] = {number: InboxEntry(note=line) for number, line in enumerate(lines, 1)}
     return replace(
         snapshot,
         contexts=contexts,
         specs=specs,
+        inbox=inbox,
         totals=snapshot.totals or _totals_of(snapshot),
         processes=snapshot.processes if snapshot.os_view is not None else _processes_of(snapshot),
     )

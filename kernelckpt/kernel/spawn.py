@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from kernelckpt.codec.plain import check_plain
 from kernelckpt.errors import UsageError
 from kernelckpt.kernel.argument import check_name, check_text, encoded_message, kept, listed, texts
+from kernelckpt.kernel.capability_change import kept_capabilities
 from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.milestone import check_contract
 from kernelckpt.kernel.new_task import Spawn
@@ -66,12 +67,7 @@ def make_spawn(
             for index, message in enumerate(listed(messages, "messages"))
         ),
         run_spec,
-        CapabilityManifest().upsert(
-            *(
-                kept(item, CapabilityDescriptor, f"capabilities[{index}]")
-                for index, item in enumerate(listed(capabilities, "capabilities"))
-            )
-        ),
+        CapabilityManifest().upsert(*kept_capabilities(capabilities, "capabilities")),
     )
 
 
@@ -80,6 +76,8 @@ def _checked_spec(run_spec: AgentRunSpec) -> AgentRunSpec:
     check_plain(run_spec.metadata, "run_spec.metadata")
     if spec.milestones is not None:
         check_contract(spec.milestones, "run_spec.milestones")
+        for index, phase in enumerate(run_spec.milestones.phases if run_spec.milestones else ()):
+            kept_capabilities(phase.unlocks, f"run_spec.milestones.phases[{index}].unlocks")
     return spec
 
 

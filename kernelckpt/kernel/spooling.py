@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from kernelckpt.errors import UsageError
 from kernelckpt.kernel.cell import Cell
-from kernelckpt.kernel.context.spool import preview
+from kernelckpt.kernel.context.groups import results_of
+from kernelckpt.kernel.context.spool import marker_of, preview
 from kernelckpt.kernel.state import KernelState
 from kernelckpt.model.handle import SpooledResult
+from kernelckpt.model.message import Message
 from kernelckpt.model.os_event import LargeResultSpooled
 
 
@@ -25,20 +30,32 @@ def spool(state: KernelState, task_id: str, result: SpooledResult) -> str:
 
 
 def spooled_output(cell: Cell, task_id: str, call_id: str) -> str:
-    """The whole output of a call, if it was put aside.
+    """The whole output of a call, if it was put aside; of several calls of one id, that of the newest.
 
     Raises:
         UsageError: it was not.
     """
-    for result in cell.spools.values():
-        if result.call_id == call_id:
-            return result.output
+    for number in sorted(cell.spools, reverse=True):
+        if cell.spools[number].call_id == call_id:
+            return cell.spools[number].output
     message = f"no result of call {call_id!r} of task {task_id!r} was put aside"
     raise UsageError(message, hint="results up to the threshold lie in the history, whole")
 
 
-def drop_spooled(state: KernelState, task_id: str, call_ids: set[str]) -> None:
-    """Drop what was put aside for calls that have left the history."""
-    for number, result in list(state.cell(task_id).spools.items()):
-        if result.call_id in call_ids:
-            state.remove(("spool", task_id, number))
+def unneeded_spools(cell: Cell, history: Iterable[Message]) -> set[int]:
+    """The numbers of what was put aside for results of which a history holds no preview any more.
+
+    Call ids may repeat. Histories lose their beginning only, so that the previews left are those of the
+    newest.
+    """
+    previews = Counter(
+        part.call_id for message in history for part in results_of(message) if marker_of(part.output)
+    )
+    unneeded = set()
+    for number in sorted(cell.spools, reverse=True):
+        call_id = cell.spools[number].call_id
+        if not previews[call_id]:
+            unneeded.add(number)
+        else:
+            previews[call_id] -= 1
+    return unneeded

@@ -25,8 +25,7 @@ class Staged:
         self.meter: list[Callable[[ContextMeter], ContextMeter]] = []
         self.capabilities: list[Callable[[CapabilityManifest], CapabilityManifest]] = []
         self.events: list[Callable[[int], SessionEvent]] = []
-        self.dropped_calls: set[str] = set()
-        self.lines_read = 0
+        self.dropped_spools: set[int] = set()
         self.spawns: dict[str, Spawn] = {}
         self.read: set[int] = set()
         self.effects = 0
@@ -35,7 +34,7 @@ class Staged:
     def empty(self) -> bool:
         """Whether the turn has done nothing that a commit would keep or that cannot be repeated."""
         nothing = not (self.messages or self.plan or self.context or self.meter or self.capabilities)
-        nothing = nothing and not (self.events or self.spawns or self.read or self.lines_read or self.effects)
+        nothing = nothing and not (self.events or self.spawns or self.read or self.effects)
         return nothing and self.value is None and self.history is None
 
     def messages_of(self, partition: str) -> list[bytes]:
@@ -60,7 +59,6 @@ class Staged:
         for change in self.context:
             context = change(context)
         plan = self.plan_after(context.plan)
-        lines = context.signals[self.lines_read :]
         if self.history is not None:
-            return replace(context, plan=plan, signals=lines, history=context.history + 1)
-        return replace(context, plan=plan, signals=lines) if self.plan or self.lines_read else context
+            return replace(context, plan=plan, history=context.history + 1)
+        return replace(context, plan=plan) if self.plan else context

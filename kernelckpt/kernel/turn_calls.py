@@ -15,7 +15,6 @@ from kernelckpt.kernel.cell import Cell
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.effect import Effect
 
-
 _inside: ContextVar[TurnCalls | None] = ContextVar("_inside", default=None)
 """The turn one of whose calls the running code is part of."""
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from kernelckpt.errors import TurnEnded, UsageError
+from kernelckpt.errors import InvalidValueError, TurnEnded, UsageError
 from kernelckpt.kernel import compaction, ending
 from kernelckpt.kernel.argument import check_amount, check_text, encoded_message, kept, listed
+from kernelckpt.kernel.capability_change import kept_capabilities
 from kernelckpt.kernel.context.compression import Compression
 from kernelckpt.kernel.context.plan_update import PlanUpdate
 from kernelckpt.kernel.context.pressure import CompressionAction
@@ -19,11 +21,14 @@ from kernelckpt.kernel.program import Program
 from kernelckpt.kernel.reading import TurnReads
 from kernelckpt.kernel.spooling import spooled_output
 from kernelckpt.model.capability import CapabilityDescriptor, CapabilityKind
-from kernelckpt.model.context import Handoff, PlanStep
+from kernelckpt.model.context import ContextMeter, Handoff, PlanStep
+from kernelckpt.model.event import SessionEvent
 from kernelckpt.model.kernel import Value
 from kernelckpt.model.message import Message
 from kernelckpt.model.os_event import PageIn
 from kernelckpt.model.tcb import Tcb
+
+_L = TypeVar("_L", bound=StrEnum)
 
 
 class TurnContext(TurnReads):
@@ -106,11 +111,13 @@ class TurnContext(TurnReads):
         Returns:
             What stays, what was dropped (keep it elsewhere if it is needed: it is not in the history any
             more), and the notes that stay in the plan's log of compressions.
+
+        Raises:
+            InvalidValueError: there is no such stage.
         """
         self._still_open("compact")
-        return compaction.stage_compression(
-            self._cell, self._staged, None if action is None else CompressionAction(action), force=force
-        )
+        last = None if action is None else label(action, CompressionAction, "action")
+        return compaction.stage_compression(self._cell, self._staged, last, force=force)
 
     def renew(self) -> Handoff:
         """Stage a new sprint: system and knowledge whole, the plan, and the newest of the history.
@@ -129,6 +136,7 @@ class TurnContext(TurnReads):
         """
         self._still_open("observed")
         check_amount(prompt_tokens, "prompt_tokens", 0)
+        kept(ContextMeter(prompt_tokens), ContextMeter, "prompt_tokens")
         self._staged.meter.append(lambda meter: replace(meter, observed_tokens=prompt_tokens))
 
     def page_in(self, *messages: Message) -> None:
@@ -137,9 +145,11 @@ class TurnContext(TurnReads):
         Raises:
             InvalidValueError: one holds what cannot be kept exactly.
         """
-        for message in messages:
-            self.append(message, partition="knowledge")
-        self._staged.events.append(lambda turn: PageIn(turn, len(messages)))
+        self._still_open("page_in")
+        found = [encoded_message(item, f"messages[{index}]") for index, item in enumerate(messages)]
+        if found:
+            self._staged.messages.extend(("knowledge", data) for data in found)
+            self._note(lambda turn: PageIn(turn, len(found)))
 
     def spooled(self, call_id: str) -> str:
         """The whole result of a call of which the history holds a preview only.
@@ -154,7 +164,12 @@ class TurnContext(TurnReads):
 
         Args:
             max_tokens: how much history fits; the context's `max_tokens` by default.
+
+        Raises:
+            InvalidValueError: not a whole number of 0 or more.
         """
+        if max_tokens is not None:
+            check_amount(max_tokens, "max_tokens", 0)
         self.notes  # noqa: B018 - reading them is what consumes them
         return self.context.render(max_tokens)
 
@@ -167,16 +182,25 @@ class TurnContext(TurnReads):
             InvalidValueError: one cannot be kept exactly.
         """
         self._still_open("mount")
-        given = [
-            kept(item, CapabilityDescriptor, f"capabilities[{i}]") for i, item in enumerate(capabilities)
-        ]
+        given = kept_capabilities(capabilities, "capabilities")
         self._staged.capabilities.append(lambda manifest: manifest.upsert(*given))
 
     def unmount(self, kind: CapabilityKind | str, capability_id: str) -> None:
-        """Stage that the task may not use a capability any more."""
+        """Stage that the task may not use a capability any more.
+
+        Raises:
+            InvalidValueError: there is no such kind.
+        """
         self._still_open("unmount")
-        wanted = CapabilityKind(kind)
+        wanted = label(kind, CapabilityKind, "kind")
+        check_text(capability_id, "capability_id")
         self._staged.capabilities.append(lambda manifest: manifest.without(wanted, capability_id))
+
+    def _note(self, event: Callable[[int], SessionEvent]) -> None:
+        """Stage an event, made once the kernel's turn is known; raises if it is not one that can be kept."""
+        made = event(0)
+        kept(made, type(made), type(made).__name__)
+        self._staged.events.append(event)
 
     def _still_open(self, what: str) -> None:
         if self._over:
@@ -187,3 +211,16 @@ class TurnContext(TurnReads):
             raise TurnEnded(
                 f"cannot {what}: the turn has ended in {name}", hint="return right after the ending"
             )
+
+
+def label(given: Any, kind: type[_L], name: str) -> _L:
+    """A label of a kind, given as itself or as its text.
+
+    Raises:
+        InvalidValueError: there is none of that text.
+    """
+    try:
+        return kind(given)
+    except ValueError as error:
+        hint = f"one of {', '.join(kind)}"
+        raise InvalidValueError(f"{name}: {given!r}", path=name, hint=hint) from error

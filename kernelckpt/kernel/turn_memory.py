@@ -33,7 +33,7 @@ class TurnMemory(TurnContext):
         refusal = refusal_of(verdict, MEMORY_WRITES)
         if refusal is not None:
             raise refusal
-        self._staged.events.append(lambda turn: MemoryWritten(turn, memory_id, kind, size_bytes))
+        self._note(lambda turn: MemoryWritten(turn, memory_id, kind, size_bytes))
 
     def query_memory(self, query: str, k: int, *, is_async: bool = False) -> None:
         """Note a question to memory.
@@ -42,11 +42,14 @@ class TurnMemory(TurnContext):
             query: what is asked.
             k: how many answers are wanted.
             is_async: whether the answer comes later.
+
+        Raises:
+            InvalidValueError: an argument cannot be kept exactly.
         """
         self._still_open("query_memory")
         check_text(query, "query")
         check_amount(k, "k", 0)
-        self._staged.events.append(lambda turn: MemoryQueried(turn, query, k, is_async))
+        self._note(lambda turn: MemoryQueried(turn, query, k, is_async))
 
     def retrieved_memory(self, *memory_ids: str, rationale: str = "") -> None:
         """Note what memory answered, and why these were chosen."""
@@ -60,4 +63,4 @@ class TurnMemory(TurnContext):
         self._still_open("invalid_memory")
         check_name(memory_id, "memory_id")
         check_text(error, "error")
-        self._staged.events.append(lambda turn: MemoryValidationFailed(turn, memory_id, error))
+        self._note(lambda turn: MemoryValidationFailed(turn, memory_id, error))

@@ -12,10 +12,11 @@ from kernelckpt.kernel.cell import Cell
 from kernelckpt.kernel.context.handle_table import HandleTable
 from kernelckpt.kernel.context.render import RenderedContext, render
 from kernelckpt.kernel.context.tally import Tally
-from kernelckpt.kernel.measure import Measure, measure, spooled_ids
+from kernelckpt.kernel.measure import Measure, spooled_calls
 from kernelckpt.kernel.table import TaskTable
 from kernelckpt.model.context import Handoff, Plan
 from kernelckpt.model.context_config import ContextConfig
+from kernelckpt.model.inbox import lines_of
 from kernelckpt.model.message import Message
 from kernelckpt.model.tcb import Tcb
 
@@ -117,12 +118,12 @@ class ContextView:
         self._cell = cell
         self._context = context = cell.context
         self._meter = cell.meter
-        self._spooled = spooled_ids(cell)
+        self._spooled = spooled_calls(cell)
         self.system = Messages(cell.stream("system"))
         self.knowledge = Messages(cell.stream("knowledge"))
         self.history = Messages(cell.stream("history"))
         self.plan: Plan = context.plan
-        self.signals: tuple[str, ...] = context.signals
+        self.signals: tuple[str, ...] = lines_of(cell.inbox)
         self.max_tokens: int = context.max_tokens
         self.sprint: int = context.sprint
         self.config: ContextConfig = context.config
@@ -163,8 +164,8 @@ class ContextView:
 
     @cached_property
     def _measure(self) -> Measure:
-        tallies = {name: self._tally(name, getattr(self, name)) for name in PARTITIONS}
-        return measure(self._context, self._meter, tallies, self._spooled)
+        tallies = {name: [self._tally(name, getattr(self, name))] for name in PARTITIONS}
+        return Measure(self._context, self._meter, tallies, self._spooled)
 
     def _tally(self, partition: str, messages: Messages) -> Tally:
         """The task's own tally, as long as it counts these very messages."""

@@ -111,7 +111,6 @@ class Context(Record, frozen=True):
         knowledge: the generation of the stream of retrievals and skill texts.
         history: the generation of the stream of the conversation; rewriting it starts the next one.
         plan: the goal/plan record.
-        signals: lines of delivered signals.
         max_tokens: the context window.
         sprint: how often the context was renewed.
         config: when it is spooled, compressed and renewed.
@@ -122,7 +121,6 @@ class Context(Record, frozen=True):
     knowledge: U32 = 0
     history: U32 = 0
     plan: Plan = Plan()
-    signals: tuple[str, ...] = ()
     max_tokens: U32 = 128_000
     sprint: U32 = 0
     config: ContextConfig = ContextConfig()

@@ -32,7 +32,7 @@ class ContextSnapshot(Record, frozen=True):
         task_open_steps: labels of the steps that are not done.
         task_directives: the plan's directives.
         history_messages: the conversation.
-        signals: lines of delivered signals.
+        signals: lines of delivered signals and of the kernel that no turn has read yet.
         max_tokens: the context window.
         sprint: how often the context was renewed.
         plan: the whole goal/plan record; None in a snapshot of the original.
@@ -69,8 +69,9 @@ class ContextSnapshot(Record, frozen=True):
         system: Sequence[Message] = (),
         knowledge: Sequence[Message] = (),
         history: Sequence[Message] = (),
+        signals: Sequence[str] = (),
     ) -> ContextSnapshot:
-        """All of a context, with the messages of its three partitions."""
+        """All of a context, with the messages of its three partitions and the lines of its task's inbox."""
         plan = context.plan
         return cls(
             system_messages=tuple(system),
@@ -81,7 +82,7 @@ class ContextSnapshot(Record, frozen=True):
             task_open_steps=plan.open_steps,
             task_directives=plan.directives,
             history_messages=tuple(history),
-            signals=context.signals,
+            signals=tuple(signals),
             max_tokens=context.max_tokens,
             sprint=context.sprint,
             plan=plan,
@@ -103,7 +104,6 @@ class ContextSnapshot(Record, frozen=True):
             self.knowledge,
             self.history,
             self.whole_plan(path),
-            self.signals,
             self.max_tokens,
             self.sprint,
             self.config,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from kernelckpt.model.budget import BudgetLedger
 from kernelckpt.model.context import Context
 from kernelckpt.model.context_snapshot import ContextSnapshot
+from kernelckpt.model.inbox import lines_of
 from kernelckpt.model.json_form import undecodable
 from kernelckpt.model.row_snapshot import TcbSnapshot
 from kernelckpt.model.snapshot import KernelSnapshot
@@ -137,6 +138,10 @@ def _told_twice(snapshot: KernelSnapshot) -> Iterator[_Fault]:
         return
     if snapshot.contexts.get(root, snapshot.context) != snapshot.context:
         yield "context", f'not contexts["{root}"], though {root!r} is the first root'
+    for task, inbox in snapshot.inbox.items():
+        context = snapshot.contexts.get(task)
+        if context is not None and context.signals != lines_of(inbox):
+            yield f'contexts["{task}"].signals', "not the lines of the inbox"
     if snapshot.specs.get(root, snapshot.spec) != snapshot.spec:
         yield "run_spec", f'not specs["{root}"], though {root!r} is the first root'
 
@@ -144,7 +149,9 @@ def _told_twice(snapshot: KernelSnapshot) -> Iterator[_Fault]:
 def _is_blank(context: ContextSnapshot) -> bool:
     """Whether nothing is lost without it."""
     messages = context.system_messages or context.knowledge_messages or context.history_messages
-    return not messages and context.context() == Context(max_tokens=context.max_tokens)
+    return (
+        not messages and not context.signals and context.context() == Context(max_tokens=context.max_tokens)
+    )
 
 
 def _totals(snapshot: KernelSnapshot) -> Iterator[_Fault]:

@@ -68,9 +68,9 @@ async def test_a_signal_that_comes_during_a_turn_ends_the_wait_that_follows(urge
 async def test_dispositions_follow_urgency_and_business():
     async with kernel_of({"watch": watch, "wait": wait}) as kernel:
         for urgency in URGENCIES:
-            await kernel.submit("wait", task_id=urgency)
+            await kernel.submit("wait", task_id=urgency.value)
         await kernel.idle()
-        assert [await kernel.signal(a_signal(urgency=urgency), urgency) for urgency in URGENCIES] == [
+        assert [await kernel.signal(a_signal(urgency=urgency), urgency.value) for urgency in URGENCIES] == [
             Disposition.OBSERVE,
             Disposition.QUEUE,
             Disposition.INTERRUPT,

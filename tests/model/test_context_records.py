@@ -8,7 +8,7 @@ import pytest
 from kernelckpt.model.approval import Approval, ApprovalStatus
 from kernelckpt.model.context import MAX_DIRECTIVES, Plan, PlanStep
 from kernelckpt.model.effect import Effect, EffectStatus
-from kernelckpt.model.inbox import InboxEntry
+from kernelckpt.model.inbox import InboxEntry, lines_of
 from kernelckpt.model.message import Audio, Message, Role, Text, ToolCall, ToolResultPart
 from kernelckpt.model.signal import RuntimeSignal, SignalSource, SignalType, Urgency
 
@@ -50,9 +50,22 @@ def test_directives_are_bounded_and_a_repeated_one_moves():
 def test_an_inbox_entry_holds_one_thing():
     signal = RuntimeSignal(SignalSource.CRON, SignalType.JOB, Urgency.LOW, "tick")
     assert InboxEntry(signal=signal).message is None
-    for both in ((None, None), (Message.user("x"), signal)):
-        with pytest.raises(ValueError, match="and not both"):
-            InboxEntry(*both)
+    for several in ((), (Message.user("x"), signal), (None, signal, "note")):
+        with pytest.raises(ValueError, match="one of them only"):
+            InboxEntry(*several)
+    with pytest.raises(ValueError, match="only a signal interrupts"):
+        InboxEntry(note="x", interrupts=True)
+
+
+def test_an_agent_is_told_of_signals_and_notes_in_words_in_the_order_in_which_they_came():
+    signal = RuntimeSignal(SignalSource.CRON, SignalType.JOB, Urgency.LOW, "tick")
+    inbox = {
+        7: InboxEntry(note="[ROLLBACK] x"),
+        2: InboxEntry(signal=signal),
+        3: InboxEntry(Message.user("no line")),
+        5: InboxEntry(signal=signal, interrupts=True),
+    }
+    assert lines_of(inbox) == ("[SIGNAL] tick", "[INTERRUPT] tick", "[ROLLBACK] x")
 
 
 def test_signals_get_an_id_of_their_own():

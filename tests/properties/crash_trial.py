@@ -170,7 +170,7 @@ def excess_of(snapshot):
 
 
 def normal(snapshot):
-    """A snapshot without what may differ: times, the order in which tasks took their turns, spent tokens."""
+    """A snapshot without what may differ: times, numbers, the order in which tasks took their turns, spent tokens."""
     data = snapshot.to_dict()
     for row in data["tasks"]:
         for name in ("changed_turn", "started_at_ms", "total_tokens", "deferred_until"):
@@ -179,12 +179,14 @@ def normal(snapshot):
             if result:
                 result.pop("total_tokens_used", None)
     data["tasks"].sort(key=lambda row: row["id"])
-    for items in data.get("approvals", {}).values():
+    for kind in ("inbox", "sent", "approvals", "effects", "spools"):  # numbers begin anew with a restart
+        data[kind] = {task: list(items.values()) for task, items in data.get(kind, {}).items()}
+    for items in data["approvals"].values():
         for item in items:
             item.pop("asked_at_ms", None)
     data["totals"] = {"turn": data["totals"].get("turn", 0)}
-    for name in ("context", "total_tokens"):
-        data.pop(name)
+    for name in ("context", "total_tokens", "meters", "processes", "fold", "events", "os_view"):
+        data.pop(name, None)
     return _without_errors(data)
 
 

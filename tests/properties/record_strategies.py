@@ -91,8 +91,10 @@ _RESTRICTED[TaskState] = st.builds(TaskState.done, st.sampled_from(TerminationRe
 _RESTRICTED[WaitReason] = st.builds(WaitReason.sub_agent_join, st.lists(TEXT, max_size=3)) | st.builds(
     WaitReason, st.sampled_from(WaitKind), note=TEXT
 )
-_RESTRICTED[InboxEntry] = st.builds(InboxEntry, values_of(Message)) | st.builds(
-    InboxEntry, signal=values_of(RuntimeSignal)
+_RESTRICTED[InboxEntry] = (
+    st.builds(InboxEntry, values_of(Message))
+    | st.builds(InboxEntry, signal=values_of(RuntimeSignal), interrupts=st.booleans())
+    | st.builds(InboxEntry, note=TEXT)
 )
 
 

@@ -31,7 +31,7 @@ class Compression(Record, frozen=True):
         tokens_after: the same after; the notes are not counted.
     """
 
-    messages: tuple[Message, ...]
+    messages: Sequence[Message]
     archived: tuple[Message, ...]
     notes: tuple[CompressionNote, ...]
     actions: tuple[CompressionAction, ...]

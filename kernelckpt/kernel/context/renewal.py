@@ -46,14 +46,13 @@ def renew(context: Context, history: Iterable[Message]) -> Renewal:
     """Begin the next sprint of a context.
 
     The newest messages are carried over while each fits, a call and its results together. The plan stays
-    but for the scratchpad, the lines of signals go, and a handoff says where the sprint that ends stood.
+    but for the scratchpad, and a handoff says where the sprint that ends stood.
     """
     messages = tuple(history)
     start = start_of_newest(messages, carryover_budget(context.config, context.max_tokens))
     following = replace(
         context,
         plan=replace(context.plan, scratchpad=""),
-        signals=(),
         sprint=context.sprint + 1,
         last_handoff=_handoff(context, len(messages), len(messages) - start),
     )

@@ -24,12 +24,11 @@ PLAN = Plan(
     preserved_refs=("c1",),
     compression_log=(CompressionNote("auto_compact", "gone"),),
 )
-CONTEXT = Context(system=2, knowledge=3, history=4, plan=PLAN, signals=("a", "b"), max_tokens=1_000, sprint=5)
+CONTEXT = Context(system=2, knowledge=3, history=4, plan=PLAN, max_tokens=1_000, sprint=5)
 
 
-def test_renewal_keeps_the_plan_but_the_scratchpad_and_clears_signals():
+def test_renewal_keeps_the_plan_but_the_scratchpad():
     renewed = renew(CONTEXT, []).context
-    assert renewed.signals == ()
     assert renewed.plan.scratchpad == ""
     assert (renewed.plan.goal, renewed.plan.open_steps) == ("ship", ("build",))
     assert renewed.plan.preserved_refs == ("c1",)
