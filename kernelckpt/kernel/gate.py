@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kernelckpt.abc import Clock
-from kernelckpt.codec.record import AUDIT, encode_record
+from kernelckpt.codec.record import AUDIT, encode_record, unshared
 from kernelckpt.errors import GovernanceDenied, GovernanceError, RateLimitedError
 from kernelckpt.kernel.governance.caller import Caller
 from kernelckpt.kernel.governance.governance import Governance
@@ -85,6 +85,8 @@ class Gate:
         cell = self._state.cell(row.id)
         spec = cell.spec
         manifest = cell.capabilities or CapabilityManifest()
+        if self.governance is not None and self.governance.policy.vetoes:
+            manifest = unshared(manifest)  # closures are strangers: what they change is not the state
         if spec is not None:
             return Caller(spec.identity, spec.role, spec.isolation, manifest, spec.capability_filter, row.id)
         parent = row.proc.parent_session_id if row.proc is not None else None

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from kernelckpt.errors import UsageError
+from kernelckpt.errors import InvalidValueError, UsageError
 from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.governance.governance import Governance, missing_closures
+from kernelckpt.kernel.governance.policy_check import checked_policy
 from kernelckpt.kernel.rejudging import rejudge
 from kernelckpt.kernel.signal_router import SignalRouter
 from kernelckpt.kernel.state import GOVERNANCE, TOTALS, KernelState
@@ -28,11 +29,15 @@ def begin(core: Core) -> None:
 
 
 def lacking(core: Core, state: KernelState) -> Iterator[str]:
-    """The closures that a restored state names and this scheduler does not have."""
+    """What a restored state needs to be governed and this scheduler does not have."""
     policy = core.settings.policy or state.policy
     if policy is not None:
         for name in missing_closures(policy, core.settings.closures):
             yield f"governance closure {name!r}"
+        try:
+            checked_policy(policy)
+        except InvalidValueError as error:
+            yield f"a policy without fault ({error})"
     try:
         core.settings.attention_of(_attention(core, state))
     except UsageError:

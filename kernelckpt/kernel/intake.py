@@ -31,19 +31,27 @@ def submit(core: Core, spawn: Spawn) -> None:
     """Add a root task, or find that it is there already.
 
     Raises:
-        TaskMismatchError: the id is taken by another program or input.
+        TaskMismatchError: the id is taken by another program, input or run_spec.
     """
     core.programs[spawn.program]
     present = core.state.table.get(spawn.task_id)
-    if present is not None:
-        same = present.program == spawn.program
-        if not (same and _same_input(core, spawn)):
-            what = "input" if same else "program"
-            message = f"task {spawn.task_id!r} exists with another {what}"
-            raise TaskMismatchError(message, hint="use another task id, or forget the finished task first")
+    if present is None:
+        put_new_task(core, spawn, parent=None)
+        core.state.commit()
         return
-    put_new_task(core, spawn, parent=None)
-    core.state.commit()
+    other = _difference(core, spawn, present)
+    if other:
+        message = f"task {spawn.task_id!r} exists with another {other}"
+        raise TaskMismatchError(message, hint="use another task id, or forget the finished task first")
+
+
+def _difference(core: Core, spawn: Spawn, present: Tcb) -> str:
+    """What a task that is there has otherwise than it is asked for; "" if it is the same."""
+    if present.program != spawn.program:
+        return "program"
+    if not _same_input(core, spawn):
+        return "input"
+    return "" if spawn.spec is None or spawn.spec == core.cell(present.id).spec else "run_spec"
 
 
 def _same_input(core: Core, spawn: Spawn) -> bool:

@@ -12,6 +12,7 @@ from kernelckpt.kernel.context.handle_table import COLLAPSE_PRESSURE, HandleTabl
 from kernelckpt.kernel.context.pressure import effective_pressure, raw_pressure, total_tokens
 from kernelckpt.kernel.context.tally import Tally, ToolResultSeen
 from kernelckpt.model.context import Context, ContextMeter
+from kernelckpt.model.handle import Collapsed
 
 
 class Measure:
@@ -55,11 +56,15 @@ class Measure:
 
     @cached_property
     def effective_pressure(self) -> float:
-        """The pressure without what is shown as a preview only."""
-        if not self._spooled and self.pressure < COLLAPSE_PRESSURE:
-            return self.pressure  # every result is resident: there is no need to go through them
-        outside = self.handles.non_resident_tokens
-        return effective_pressure(self.tokens, self._max_tokens, outside, self._observed)
+        """The pressure without the results that are shown as previews while it is high.
+
+        The original took off spooled results too; but their previews lie in the history, and only these are
+        counted.
+        """
+        if self.pressure < COLLAPSE_PRESSURE:
+            return self.pressure  # nothing is collapsed: there is no need to go through the results
+        collapsed = sum(item.tokens for item in self.handles if isinstance(item.residency, Collapsed))
+        return effective_pressure(self.tokens, self._max_tokens, collapsed, self._observed)
 
 
 def measure_cell(cell: Cell) -> Measure:
@@ -76,8 +81,7 @@ def spooled_calls(cell: Cell, without: Collection[int] = ()) -> dict[str, int]:
 def _surely_spooled(seen: Sequence[ToolResultSeen], spooled: Mapping[str, int]) -> set[str]:
     """The call ids all of whose results are spooled.
 
-    Where results that are whole share their id with one that is not, all of them count as resident: a
-    context is rather compressed too early than too late.
+    Where results that are whole share their id with one that is not, all of them count as resident.
     """
     if not spooled:
         return set()

@@ -142,7 +142,7 @@ class Scheduler(Watched):
 
         Raises:
             UnknownProgramError: no such program.
-            TaskMismatchError: the id is taken by another program or input.
+            TaskMismatchError: the id is taken by another program, input or run_spec.
             InvalidValueError: the input cannot be kept exactly.
             SchedulerStopped: the kernel is stopping.
         """

@@ -247,12 +247,9 @@ async def test_nothing_said_before_is_appended_again_after_a_restore():
     middle = next(state for state in first.history if len(state.streams.get(("history", "t", 0), ())) == 1)
     second = Recorder(middle)
     await life(turns(said("a"), said("b")), second)
-    appended = [
-        change for commit in second.commits for change in commit.changes if isinstance(change, Append)
-    ]
-    assert [(change.start, len(change.items)) for change in appended if change.key[0] == "history"] == [
-        (1, 1)
-    ]
+    changes = [change for commit in second.commits for change in commit.changes]
+    appended = [item for item in changes if isinstance(item, Append) and item.key[0] == "history"]
+    assert [(item.start, len(item.items)) for item in appended] == [(1, 1)]
 
 
 async def test_a_reply_whose_calls_are_open_is_not_in_the_history():

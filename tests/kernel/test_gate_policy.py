@@ -14,11 +14,7 @@ from kernelckpt import (
     GovernancePolicy,
     OneOf,
     Required,
-    RuntimeSignal,
     SandboxProfile,
-    SignalSource,
-    SignalType,
-    Urgency,
     tool,
 )
 from kernelckpt.errors import (
@@ -26,8 +22,6 @@ from kernelckpt.errors import (
     InvalidValueError,
     UsageError,
 )
-
-CRITICAL = RuntimeSignal(SignalSource.CUSTOM, SignalType.EVENT, Urgency.CRITICAL, "now")
 
 
 async def test_constraints_and_the_sandbox_see_arguments_by_name_however_they_are_given():

@@ -183,6 +183,19 @@ async def test_a_restart_without_the_closures_names_all_of_them_and_changes_noth
         assert kernel.restored.notes == ()
 
 
+async def test_a_kept_policy_with_a_fault_refuses_the_restart_unless_another_is_given():
+    recorder = Recorder()
+    async with kernel_of({"child": child}, governance=rules(rm=DENY), hooks=[recorder]):
+        pass
+    saved = recorder.saved()
+    saved.records["governance", "", 0] = encode_record(rules(**{"r*m": DENY}))
+    with pytest.raises(RestoreError, match=r"governance\.rules\[0\]"):
+        async with kernel_of({"child": child}, hooks=[Recorder(saved)]):
+            raise AssertionError("it runs under a rule that matches nothing")
+    async with kernel_of({"child": child}, hooks=[Recorder(saved)], governance=rules(rm=DENY)) as kernel:
+        assert len(kernel.restored.notes) == 1
+
+
 async def gated(policy, calls, program, *, saved=None, tools=("rm", "look"), **more):
     """The state of a task that waits at a gate."""
     recorder = Recorder(saved)

@@ -17,7 +17,7 @@ from kernelckpt import (
     TimedOut,
     Urgency,
 )
-from kernelckpt.errors import InvalidValueError, UnknownTaskError, UsageError
+from kernelckpt.errors import InvalidValueError, TaskMismatchError, UnknownTaskError, UsageError
 
 PASS, FAIL = MilestoneCheckResult.pass_, MilestoneCheckResult.fail
 CRITICAL = RuntimeSignal(SignalSource.CUSTOM, SignalType.EVENT, Urgency.CRITICAL, "now")
@@ -267,3 +267,12 @@ async def test_a_contract_whose_phases_cannot_be_told_apart_is_refused():
         with pytest.raises(InvalidValueError, match=r"phases\[0\]\.unlocks\[0\]\.metadata"):
             await kernel.submit("work", task_id="t", run_spec=spec_of(unlocked))
         assert "t" not in kernel.tasks
+
+
+async def test_a_task_that_exists_with_another_contract_is_a_mismatch():
+    async with kernel_of({"work": work}) as kernel:
+        await claimed(kernel, phase("p1"))
+        await kernel.submit("work", task_id="t", run_spec=spec_of(phase("p1")))
+        await kernel.submit("work", task_id="t")
+        with pytest.raises(TaskMismatchError, match="another run_spec"):
+            await kernel.submit("work", task_id="t", run_spec=spec_of(phase("p2")))

@@ -315,7 +315,7 @@ async def test_a_task_that_is_cancelled_while_its_undone_turn_ends_stays_cancell
 
 @pytest.mark.parametrize("approve", [True, False])
 async def test_an_effect_that_is_cut_off_is_in_doubt_and_decided_before_the_next_turn(approve):
-    begun, calls, recorder = anyio.Event(), [], Recorder()
+    begun, calls, turns, recorder = anyio.Event(), [], [], Recorder()
 
     async def pay():
         calls.append("pay")
@@ -325,6 +325,7 @@ async def test_an_effect_that_is_cut_off_is_in_doubt_and_decided_before_the_next
         return "paid"
 
     async def program(turn):
+        turns.append(turn.number)
         try:
             return turn.complete(await turn.effect(pay))
         except EffectError as error:
@@ -342,6 +343,7 @@ async def test_an_effect_that_is_cut_off_is_in_doubt_and_decided_before_the_next
         await kernel.rollback("t", TimedOut())
         saved = recorder.saved()
         await kernel.idle()
+        assert turns == [1]
         with pytest.raises(UsageError, match="a word"):
             await kernel.rollback("t", TimedOut())
         assert await finish(kernel) == ("paid" if approve else "denied")

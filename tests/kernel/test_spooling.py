@@ -53,7 +53,6 @@ async def test_a_large_result_is_put_aside_and_can_be_had_whole():
     assert len(spools(recorder)) == 1
     context = recorder.kernel.context("t")
     assert [handle.residency for handle in context.handles] == [SpooledOut("big"), Resident()]
-    assert context.effective_pressure < context.pressure
 
 
 async def test_the_event_log_says_what_was_put_aside():
@@ -183,8 +182,18 @@ async def test_a_small_result_does_not_keep_what_an_older_one_of_its_id_put_asid
 async def test_results_that_share_an_id_are_not_all_taken_for_previews():
     program = turns(ask(("c", LARGE)), ask(("c", 280)), ask(("c", 280)))
     recorder = await run_once(program)
+    handles = recorder.kernel.context("t").handles
+    assert [handle.residency for handle in handles] == [Resident()] * 3
+
+
+async def test_previews_fill_the_context_too_and_are_compressed_before_all_is_renewed():
+    config = ContextConfig(spool_threshold_bytes=600, spool_preview_bytes=600)
+    asking = [ask((f"c{number}", LARGE)) for number in range(15)]
+    recorder = await from_every_commit(turns(*asking), context=config, auto_compact=True)
     context = recorder.kernel.context("t")
-    assert context.effective_pressure == context.pressure
+    assert context.effective_pressure == context.pressure < 0.70
+    assert context.sprint == 0
+    assert context.plan.compression_log
 
 
 async def test_many_restarts_keep_what_was_put_aside():
