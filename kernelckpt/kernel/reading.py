@@ -129,5 +129,5 @@ class TurnReads:
 
     @property
     def approvals(self) -> Mapping[str, Approval]:
-        """The task's questions by key, with their answers."""
-        return {item.key: unshared(item) for item in self._cell.approvals.values()}
+        """The answers to the task's questions, by key; one that nobody has answered is not there."""
+        return {item.key: unshared(item) for item in self._cell.approvals.values() if not item.pending}

@@ -221,7 +221,7 @@ class Turn(TurnMemory):
         """Ask a human; the answer is in `approvals[key]` in the next turn, after a restart too.
 
         Args:
-            key: the question's id; one that was answered before is not asked again.
+            key: the question's id; one that was asked before is not asked again, but waited for.
             prompt: the question.
             payload: plain data to decide upon.
             timeout: seconds after which silence counts as denied.

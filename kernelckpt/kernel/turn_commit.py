@@ -37,16 +37,18 @@ def commit_turn(core: Core, task_id: str, staged: Staged, what_next: ending.Next
     """
     _refuse_lost(core, staged, what_next)
     row = core.state.row(task_id)
+    asked = _ask_governance(core, row, what_next)
+    crowded = core.gate.crowded(len(staged.spawns))
+    if not (isinstance(what_next, ending.Rollback) or asked.refusal is not None or crowded):
+        _commit(core, row, staged, what_next, asked.gated)
+        return
+    core.events.emit("discarded", task_id, row.budget.turns + 1)
     if isinstance(what_next, ending.Rollback):
         undo_turn(core, row, what_next.reason)
-        return
-    asked = _ask_governance(core, row, what_next)
-    if asked.refusal is not None:
+    elif asked.refusal is not None:
         undo_refused(core, row, asked.refusal)
-    elif core.gate.crowded(len(staged.spawns)):
-        undo_turn(core, row, GovernanceRefusal(SPAWN, "too many children run by now"))
     else:
-        _commit(core, row, staged, what_next, asked.gated)
+        undo_turn(core, row, GovernanceRefusal(SPAWN, "too many children run by now"))
 
 
 def _ask_governance(core: Core, row: Tcb, what_next: ending.Next) -> _Asked:

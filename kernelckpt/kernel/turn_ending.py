@@ -87,14 +87,15 @@ def _join(core: Core, row: Tcb, children: tuple[str, ...]) -> None:
 
 def _ask(core: Core, row: Tcb, approval: Approval) -> None:
     cell = core.cell(row.id)
-    known = {item.key: (number, item) for number, item in cell.approvals.items()}
-    number, asked = known.get(approval.key, (0, None))
-    if asked is not None and not asked.pending:
+    asked = next((item for item in cell.approvals.values() if item.key == approval.key), None)
+    if asked is None:
+        asked = approval
+        core.state.put(("approval", row.id, cell.take_number()), asked)
+        core.ask(row.id)
+    if asked.pending:
+        _suspend(core, row, WaitReason.approval(), asked.expires_at_ms)
+    else:
         core.wake(row)
-        return
-    core.state.put(("approval", row.id, number or cell.take_number()), approval)
-    core.ask(row.id)
-    _suspend(core, row, WaitReason.approval(), approval.expires_at_ms)
 
 
 def _request(core: Core, row: Tcb, reply: Message, gated: Mapping[str, str], plan: Plan | None) -> None:

@@ -58,12 +58,18 @@ async def growing(turn):
     return None
 
 
-async def life(programs, recorder, *, clock=None, **settings):
-    """Run the agent "t" of the program "p" until nothing inside can go on; its end."""
+async def life(programs, recorder, *, clock=None, fails="", **settings):
+    """Run the agent "t" of the program "p" until nothing inside can go on; its end.
+
+    The checks within programs count: an agent fails only with what `fails` says.
+    """
     options = {"tools": [fetch], "context": CONFIG, "budget": SMALL, "clock": clock or ManualClock()}
     async with kernel_of({"p": programs}, hooks=[recorder], **{**options, **settings}) as kernel:
         await kernel.submit("p", task_id="t", goal="to grow")
         await kernel.idle()
+        result = kernel.tasks.get("t").result
+        assert result is not None
+        assert fails in result.error if fails else result.ok, result.error
         return end_of(kernel, recorder)
 
 

@@ -4,6 +4,7 @@ import anyio
 import pytest
 from kernel_kit import Gate, Recorder, kernel_of, kinds, settle
 
+from kernelckpt import RuntimeSignal, SignalSource, SignalType, Urgency
 from kernelckpt.errors import UnknownTaskError, UsageError
 from kernelckpt.testing import ManualClock
 
@@ -194,3 +195,19 @@ async def test_many_tasks_ask_and_each_gets_its_own_answer():
                 await kernel.deny(f"a{number}", "deploy")
         results = await kernel.join()
         assert [results[f"a{number}"].output[0] for number in range(50)] == [n % 2 == 1 for n in range(50)]
+
+
+async def test_a_question_outlives_an_interrupt_unanswered_and_expires_when_it_would_have():
+    """The usual program asks again, and must not take silence for a denial."""
+    clock = ManualClock()
+    async with kernel_of({"ask": ask}, clock=clock) as kernel:
+        await kernel.submit("ask", task_id="a", input=60)
+        await settle()
+        (asked,) = kernel.approvals()
+        await clock.advance(40)
+        await kernel.signal(RuntimeSignal(SignalSource.CUSTOM, SignalType.ALERT, Urgency.HIGH, "now"))
+        await settle()
+        assert kernel.tasks.get("a").budget.turns == 2
+        assert kernel.approvals() == [asked]
+        await clock.advance(20)
+        assert (await kernel.join("a")).output == [False, None, "nobody answered in time"]

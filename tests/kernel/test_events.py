@@ -5,6 +5,8 @@ import gc
 import anyio
 from kernel_kit import Gate, Recorder, count, kernel_of, listen, once, settle
 
+from kernelckpt import TimedOut
+
 
 async def gathered(events):
     return [(event.kind, event.task_id, event.turn) async for event in events]
@@ -161,3 +163,18 @@ async def test_a_listener_may_leave_at_any_time():
         with anyio.move_on_after(0):
             async for _ in kernel.events():
                 pass
+
+
+async def test_a_turn_that_takes_itself_back_is_told_as_discarded():
+    async def program(turn):
+        if turn.number == 1:
+            turn.emit("draft")
+            return turn.rollback(TimedOut())
+        return turn.complete()
+
+    async with kernel_of({"p": program}) as kernel:
+        events = kernel.events("t")
+        await kernel.submit("p", task_id="t")
+        await kernel.join("t")
+    kinds = [kind for kind, _, _ in await gathered(events)]
+    assert kinds == ["started", "draft", "discarded", "rolled_back", "ended", "committed"]

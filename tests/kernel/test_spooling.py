@@ -132,7 +132,7 @@ async def test_a_compression_that_is_undone_drops_nothing():
         turn.renew()
         raise ValueError("told to")
 
-    recorder = await run_once(program)
+    recorder = await run_once(program, fails="told to")
     assert len(spools(recorder)) == 1
 
 
