@@ -3,7 +3,6 @@
 import itertools
 
 import anyio
-import pytest
 from kernel_kit import Recorder, kernel_of, settle, texts
 from living_kit import (
     CONFIG,
@@ -205,7 +204,6 @@ async def one_life(storage, messages, **options):
     return facts, hook.stats
 
 
-@pytest.mark.may_block
 async def test_rewritten_histories_survive_bases_and_pruning_in_files(tmp_path):
     async with FileStorage(tmp_path) as storage:
         before, bases = None, 0

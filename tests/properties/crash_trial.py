@@ -170,7 +170,7 @@ def excess_of(snapshot):
 
 
 def normal(snapshot):
-    """A snapshot without what may differ: times, numbers, the order in which tasks took their turns, spent tokens."""
+    """A snapshot without what may differ: times, numbers, the order of the turns, spent tokens."""
     data = snapshot.to_dict()
     for row in data["tasks"]:
         for name in ("changed_turn", "started_at_ms", "total_tokens", "deferred_until"):
