@@ -69,10 +69,7 @@ class TurnContext(TurnReads):
         self._still_open("plan")
         given = [step if isinstance(step, PlanStep) else PlanStep(step) for step in listed(steps, "steps")]
         made = tuple(kept(step, PlanStep, f"steps[{index}]") for index, step in enumerate(given))
-        if current_step is not None and (type(current_step) is not int or not 0 <= current_step < len(made)):
-            raise UsageError(
-                f"current_step {current_step} of {len(made)} steps", hint="it is an index into steps"
-            )
+        _check_step(current_step, len(made))
         self._staged.plan.append(lambda plan: replace(plan, plan=made, current_step=current_step))
 
     def progress(self, text: str) -> None:
@@ -86,9 +83,12 @@ class TurnContext(TurnReads):
 
         Raises:
             InvalidValueError: it is no update, or holds what cannot be kept exactly.
+            UsageError: the current step would not be one of the steps.
         """
         self._still_open("update_plan")
         given = kept(update, PlanUpdate, "update")
+        plan = given.applied_to(self._staged.plan_after(self.context.plan))
+        _check_step(plan.current_step, len(plan.plan))
         self._staged.plan.append(given.applied_to)
 
     def directive(self, text: str) -> None:
@@ -224,3 +224,8 @@ def label(given: Any, kind: type[_L], name: str) -> _L:
     except ValueError as error:
         hint = f"one of {', '.join(kind)}"
         raise InvalidValueError(f"{name}: {given!r}", path=name, hint=hint) from error
+
+
+def _check_step(current: int | None, steps: int) -> None:
+    if current is not None and (type(current) is not int or not 0 <= current < steps):
+        raise UsageError(f"current_step {current} of {steps} steps", hint="it is an index into steps")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 from kernelckpt.model.record import Record
 from kernelckpt.model.scalar import U32
 
@@ -42,3 +44,9 @@ class ContextConfig(Record, frozen=True):
     spool_threshold_bytes: U32 = 51_200
     spool_preview_bytes: U32 = 2_048
     verbose_control_notes: bool = False
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if isinstance(value, float) and not (isfinite(value) and value >= 0):
+                raise ValueError(f"{name} is {value}: a ratio is a number, 0 or more")

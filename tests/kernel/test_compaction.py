@@ -26,7 +26,7 @@ from kernelckpt import (
     Urgency,
 )
 from kernelckpt.abc import Append, Put, Remove
-from kernelckpt.errors import InvalidValueError
+from kernelckpt.errors import InvalidValueError, UsageError
 
 FORCE = {"force": True}
 WORDS = "word " * 100  # 125 tokens
@@ -353,6 +353,19 @@ async def test_what_could_not_be_restored_is_refused_and_leaves_nothing(index):
 
     recorder = await from_every_commit(turns(check))
     assert texts(recorder.kernel, "t") == ["fine"]
+
+
+async def test_a_current_step_is_one_of_the_steps_as_they_are_staged():
+    def check(turn):
+        with pytest.raises(UsageError, match="current_step 0 of 0"):
+            turn.update_plan(PlanUpdate(current_step=0))
+        turn.plan(["a", "b"])
+        turn.update_plan(PlanUpdate(current_step=1))
+        with pytest.raises(UsageError, match="current_step 1 of 1"):
+            turn.update_plan(PlanUpdate(plan=("c",)))
+
+    recorder = await run_once(turns(check))
+    assert recorder.kernel.context("t").plan.current_step == 1
 
 
 async def test_a_compression_writes_the_context_once():

@@ -7,6 +7,7 @@ import pytest
 
 from kernelckpt.model.approval import Approval, ApprovalStatus
 from kernelckpt.model.context import MAX_DIRECTIVES, Plan, PlanStep
+from kernelckpt.model.context_config import ContextConfig
 from kernelckpt.model.effect import Effect, EffectStatus
 from kernelckpt.model.inbox import InboxEntry, lines_of
 from kernelckpt.model.message import Audio, Message, Role, Text, ToolCall, ToolResultPart
@@ -87,3 +88,10 @@ def test_an_effect_is_decided_once_its_outcome_is_known():
     assert not effect.matches("pay", b"d", 0)
     assert not effect.decided
     assert msgspec.structs.replace(effect, status=EffectStatus.RAISED).decided
+
+
+@pytest.mark.parametrize("ratio", [float("nan"), float("inf"), -0.1])
+def test_a_ratio_is_a_number_of_0_or_more(ratio):
+    with pytest.raises(ValueError, match="carryover_ratio"):
+        ContextConfig(carryover_ratio=ratio)
+    assert ContextConfig(carryover_ratio=0.0).carryover_ratio == 0

@@ -15,6 +15,7 @@ from kernelckpt.codec.record import AUDIT, EVENTS, PARTITIONS, RECORD_TYPES, STR
 from kernelckpt.kernel.cell import NUMBERED, SINGLE
 from kernelckpt.kernel.snapshot import SnapshotRecords
 from kernelckpt.model.context import Context
+from kernelckpt.model.context_config import ContextConfig
 from kernelckpt.model.inbox import InboxEntry
 from kernelckpt.model.kernel import KernelTotals
 from kernelckpt.model.logged_event import LoggedEvent
@@ -83,13 +84,21 @@ def structs(cls: type[Struct], **chosen: st.SearchStrategy[Any]) -> st.SearchStr
 
 
 _RESTRICTED: dict[type[Struct], st.SearchStrategy[Any]] = {}
-"""Records whose fields depend on each other."""
+"""Records whose fields depend on each other, or take fewer values than their types."""
 
 _RESTRICTED[TaskState] = st.builds(TaskState.done, st.sampled_from(TerminationReason)) | st.sampled_from(
     [TaskState(kind) for kind in StateKind if kind is not StateKind.DONE]
 )
 _RESTRICTED[WaitReason] = st.builds(WaitReason.sub_agent_join, st.lists(TEXT, max_size=3)) | st.builds(
     WaitReason, st.sampled_from(WaitKind), note=TEXT
+)
+_RESTRICTED[ContextConfig] = structs(
+    ContextConfig,
+    **{
+        field.name: st.floats(0, allow_infinity=False)
+        for field in inspect.type_info(ContextConfig).fields
+        if isinstance(field.type, inspect.FloatType)
+    },
 )
 _RESTRICTED[InboxEntry] = (
     st.builds(InboxEntry, values_of(Message))
