@@ -7,13 +7,13 @@ from kernelckpt.checkpoint.restore_from import RestoreFrom
 from kernelckpt.checkpoint.stats import HookStats
 from kernelckpt.checkpoint.verify import VerifyReport, verify
 from kernelckpt.errors import KernelCkptError, ToolError
+from kernelckpt.kernel.calls.tool import Tool, tool
 from kernelckpt.kernel.clock import SystemClock
 from kernelckpt.kernel.context.compression import Compression
 from kernelckpt.kernel.context.handle_table import HandleTable
 from kernelckpt.kernel.context.plan_update import PlanUpdate
 from kernelckpt.kernel.context.pressure import CompressionAction
 from kernelckpt.kernel.context.render import RenderedContext
-from kernelckpt.kernel.ending import Next
 from kernelckpt.kernel.event import KernelEvent
 from kernelckpt.kernel.governance.caller import Caller
 from kernelckpt.kernel.milestone import MilestoneEvaluation
@@ -22,8 +22,8 @@ from kernelckpt.kernel.restore import RestoreReport
 from kernelckpt.kernel.scheduler import Scheduler
 from kernelckpt.kernel.signal_router import SignalRouter
 from kernelckpt.kernel.table import TaskTable
-from kernelckpt.kernel.tool import Tool, tool
-from kernelckpt.kernel.turn import Turn
+from kernelckpt.kernel.turn.ending import Next
+from kernelckpt.kernel.turn.turn import Turn
 from kernelckpt.log import CheckpointInfo, LogOptions, Retention
 from kernelckpt.model.approval import Approval, ApprovalStatus
 from kernelckpt.model.budget import BudgetLedger, BudgetSlice, LoopPolicy, SchedulerBudget

@@ -9,7 +9,7 @@ from kernelckpt.checkpoint.decoded_run import DecodedRun
 from kernelckpt.checkpoint.finding import Finding, FindingKind
 from kernelckpt.codec.record import path_of
 from kernelckpt.kernel.core import result_of
-from kernelckpt.kernel.cross_check import differences
+from kernelckpt.kernel.events.cross_check import differences
 from kernelckpt.kernel.question import EFFECT_KEY
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.effect import Effect

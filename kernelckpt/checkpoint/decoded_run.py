@@ -19,8 +19,8 @@ from kernelckpt.codec.record import (
     path_of,
 )
 from kernelckpt.errors import DecodeError
-from kernelckpt.kernel.event_log import rebuild_log
-from kernelckpt.kernel.event_stream import FOLD
+from kernelckpt.kernel.events.event_log import rebuild_log
+from kernelckpt.kernel.events.event_stream import FOLD
 from kernelckpt.kernel.state import WHOLE_KERNEL
 from kernelckpt.model.context import Context
 from kernelckpt.model.effect import Effect

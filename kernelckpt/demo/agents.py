@@ -11,7 +11,7 @@ from kernelckpt.demo.report import REPORT_NAME, Outcome, ShareOutcome, Survey, m
 from kernelckpt.demo.site import Site
 from kernelckpt.demo.tree import Share, Tree, shown
 from kernelckpt.errors import EffectDenied
-from kernelckpt.kernel.ending import Next
+from kernelckpt.kernel.turn.ending import Next
 
 ROOT = "survey"
 """The root agent's id."""

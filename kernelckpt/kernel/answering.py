@@ -19,7 +19,7 @@ from kernelckpt.kernel.question import (
     effect_number_of,
     gate_question,
 )
-from kernelckpt.kernel.turn_calls import Gated
+from kernelckpt.kernel.turn.calls import Gated
 from kernelckpt.model.approval import Approval, ApprovalStatus
 from kernelckpt.model.effect import EffectStatus
 from kernelckpt.model.os_event import ToolGated

@@ -13,17 +13,17 @@ from msgspec.structs import replace
 
 from kernelckpt.abc import Clock, Commit
 from kernelckpt.codec.record import unshared
+from kernelckpt.kernel.calls.request import close_request
+from kernelckpt.kernel.calls.tool import Tools
 from kernelckpt.kernel.cell import Cell
 from kernelckpt.kernel.event import EventBus
-from kernelckpt.kernel.gate import Gate
+from kernelckpt.kernel.governance.gate import Gate
 from kernelckpt.kernel.joining import Joining
 from kernelckpt.kernel.program import Programs
 from kernelckpt.kernel.removal import Removal
-from kernelckpt.kernel.request import close_request
 from kernelckpt.kernel.settings import Settings
 from kernelckpt.kernel.signal_router import SignalRouter
 from kernelckpt.kernel.state import TOTALS, KernelState
-from kernelckpt.kernel.tool import Tools
 from kernelckpt.model.effect import EffectStatus
 from kernelckpt.model.inbox import InboxEntry
 from kernelckpt.model.message import Message

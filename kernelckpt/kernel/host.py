@@ -15,18 +15,19 @@ from msgspec import Struct
 
 from kernelckpt.abc import Clock, Commit, Key, RestoredState, RuntimeHook
 from kernelckpt.errors import SchedulerStopped, UsageError
-from kernelckpt.kernel import governing, restore
+from kernelckpt.kernel import restore
 from kernelckpt.kernel.argument import milliseconds
+from kernelckpt.kernel.calls.tool import Tools
 from kernelckpt.kernel.cancellation import was_cancelled_here
 from kernelckpt.kernel.core import Core, result_of
 from kernelckpt.kernel.error_text import error_text
+from kernelckpt.kernel.governance import governing
 from kernelckpt.kernel.hook_points import HookPoints
 from kernelckpt.kernel.program import Programs
 from kernelckpt.kernel.restore import RestoreReport
 from kernelckpt.kernel.runner import Runner
 from kernelckpt.kernel.settings import Settings
 from kernelckpt.kernel.timers import Timers
-from kernelckpt.kernel.tool import Tools
 from kernelckpt.model.result import LoopResult
 
 _HANDFUL = 64

@@ -14,8 +14,8 @@ from kernelckpt.kernel.argument import check_name
 from kernelckpt.kernel.error_text import error_text
 
 if TYPE_CHECKING:
-    from kernelckpt.kernel.ending import Next
-    from kernelckpt.kernel.turn import Turn
+    from kernelckpt.kernel.turn.ending import Next
+    from kernelckpt.kernel.turn.turn import Turn
 
 ProgramFunction: TypeAlias = "Callable[[Turn], Awaitable[Next | None]]"
 Upgrade: TypeAlias = Callable[[Any, int], Any]

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 
 from kernelckpt.abc import RestoredState
 from kernelckpt.errors import KernelCkptError, RestoreError
-from kernelckpt.kernel import governing
 from kernelckpt.kernel.answering import suspend_in_doubt
 from kernelckpt.kernel.core import Core
-from kernelckpt.kernel.cross_check import differences
+from kernelckpt.kernel.events.cross_check import differences
+from kernelckpt.kernel.governance import governing
 from kernelckpt.kernel.intake import upgrade_state
 from kernelckpt.kernel.phase import tracker_of
 from kernelckpt.kernel.question import effect_number_of

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from kernelckpt.errors import GovernanceError, RateLimitedError
+from kernelckpt.kernel.calls.request import calls_of, drop_request
 from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.lines import add_note
-from kernelckpt.kernel.request import calls_of, drop_request
 from kernelckpt.model.effect import Effect, EffectStatus
 from kernelckpt.model.event import ToolErrorKind
 from kernelckpt.model.os_event import Rollbacked

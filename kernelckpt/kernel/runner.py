@@ -12,20 +12,20 @@ from anyio.lowlevel import checkpoint
 from msgspec.structs import replace
 
 from kernelckpt.errors import GovernanceError, SchedulerStopped, TurnStalled, UsageError
-from kernelckpt.kernel import ending
 from kernelckpt.kernel.answering import suspend_gated, suspend_in_doubt
+from kernelckpt.kernel.calls.ledger import Ledger
+from kernelckpt.kernel.calls.request import close_request
+from kernelckpt.kernel.calls.tool_calls import ToolCalls
 from kernelckpt.kernel.cancellation import absorb_cancellation, is_cancelled
 from kernelckpt.kernel.capability_change import expire_leases
-from kernelckpt.kernel.compaction import make_room
+from kernelckpt.kernel.context.compaction import make_room
 from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.error_text import placed_error_text
-from kernelckpt.kernel.ledger import Ledger
-from kernelckpt.kernel.request import close_request
 from kernelckpt.kernel.rollback import undo_refused, undo_request, undo_turn
 from kernelckpt.kernel.schedule import Terminate, schedule
-from kernelckpt.kernel.tool_calls import ToolCalls
-from kernelckpt.kernel.turn import Turn
-from kernelckpt.kernel.turn_commit import commit_turn
+from kernelckpt.kernel.turn import ending
+from kernelckpt.kernel.turn.commit import commit_turn
+from kernelckpt.kernel.turn.turn import Turn
 from kernelckpt.model.rollback import RollbackReason
 from kernelckpt.model.task_state import StateKind, TaskState
 from kernelckpt.model.tcb import Tcb

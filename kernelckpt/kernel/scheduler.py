@@ -10,13 +10,13 @@ from kernelckpt.codec.record import unshared
 from kernelckpt.errors import UsageError
 from kernelckpt.kernel import answering, attention, intake, phase
 from kernelckpt.kernel.argument import check_name, kept, kept_reason, texts
+from kernelckpt.kernel.calls.tool import Tool, Tools
 from kernelckpt.kernel.clock import SystemClock
 from kernelckpt.kernel.governance.governance import Governance
 from kernelckpt.kernel.milestone import MilestoneEvaluation
 from kernelckpt.kernel.program import Program, ProgramFunction, Programs
 from kernelckpt.kernel.settings import Settings
 from kernelckpt.kernel.spawn import make_spawn
-from kernelckpt.kernel.tool import Tool, Tools
 from kernelckpt.kernel.watched import Watched
 from kernelckpt.model.approval import Approval, ApprovalStatus
 from kernelckpt.model.budget import SchedulerBudget

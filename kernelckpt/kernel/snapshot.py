@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from kernelckpt.abc import Key
 from kernelckpt.codec.record import AUDIT, EVENTS, decode_item, encode_record, path_of, unshared
 from kernelckpt.kernel.cell import Cell
-from kernelckpt.kernel.event_log import rebuild_log
+from kernelckpt.kernel.events.event_log import rebuild_log
 from kernelckpt.kernel.state import KernelState
 from kernelckpt.kernel.view import ContextView
 from kernelckpt.model.context import Context

@@ -11,9 +11,9 @@ from kernelckpt.abc import Append, Change, Commit, Key, Put, Remove, RestoredSta
 from kernelckpt.codec.record import EVENTS, STREAM_ITEMS, decode_record, path_of
 from kernelckpt.errors import DecodeError, RestoreError, UnknownTaskError
 from kernelckpt.kernel.cell import Cell
-from kernelckpt.kernel.event_log import EventLog
-from kernelckpt.kernel.event_stream import FOLD, EventStream
-from kernelckpt.kernel.row_event import row_events
+from kernelckpt.kernel.events.event_log import EventLog
+from kernelckpt.kernel.events.event_stream import FOLD, EventStream
+from kernelckpt.kernel.events.row_event import row_events
 from kernelckpt.kernel.table import TaskTable
 from kernelckpt.model.governance import GovernancePolicy, RateSlot
 from kernelckpt.model.kernel import KernelTotals

@@ -10,9 +10,9 @@ from kernelckpt.codec.record import PARTITIONS, decode_message, unshared
 from kernelckpt.errors import UsageError
 from kernelckpt.kernel.cell import Cell
 from kernelckpt.kernel.context.handle_table import HandleTable
+from kernelckpt.kernel.context.measure import Measure, spooled_calls
 from kernelckpt.kernel.context.render import RenderedContext, render
 from kernelckpt.kernel.context.tally import Tally
-from kernelckpt.kernel.measure import Measure, spooled_calls
 from kernelckpt.kernel.table import TaskTable
 from kernelckpt.model.context import Handoff, Plan
 from kernelckpt.model.context_config import ContextConfig

@@ -12,7 +12,7 @@ from kernelckpt.codec.record import unshared
 from kernelckpt.errors import SchedulerStopped
 from kernelckpt.kernel.core import result_of
 from kernelckpt.kernel.event import KernelEvent, Listener
-from kernelckpt.kernel.event_log import EventLog
+from kernelckpt.kernel.events.event_log import EventLog
 from kernelckpt.kernel.host import End, Host
 from kernelckpt.kernel.restore import RestoreReport
 from kernelckpt.kernel.snapshot import snapshot_of

@@ -7,7 +7,7 @@ from msgspec import Struct
 from kernelckpt.abc import Append, Change, Key, Put
 from kernelckpt.codec.record import encode_record
 from kernelckpt.kernel.clock import SystemClock
-from kernelckpt.kernel.event_stream import FOLD
+from kernelckpt.kernel.events.event_stream import FOLD
 from kernelckpt.log import RunLog
 from kernelckpt.model.kernel import KernelTotals
 from kernelckpt.model.message import Message

@@ -30,7 +30,7 @@ from kernelckpt import (
 from kernelckpt.abc import Append, Put
 from kernelckpt.checkpoint.verify import FindingKind
 from kernelckpt.codec.record import encode_record
-from kernelckpt.kernel.row_event import row_events
+from kernelckpt.kernel.events.row_event import row_events
 from kernelckpt.model.context import Context
 from kernelckpt.model.inbox import InboxEntry, SentKey
 from kernelckpt.model.kernel import KernelTotals, Value

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 from kernel_kit import Recorder, kernel_of
 
 from kernelckpt import CompressionAction, ContextConfig, Message, PlanUpdate, SchedulerBudget, ToolCall, tool
-from kernelckpt.kernel import compaction, view
-from kernelckpt.kernel.context import tally
+from kernelckpt.kernel import view
+from kernelckpt.kernel.context import compaction, tally
 from kernelckpt.model.tcb import Tcb
 from kernelckpt.testing import ManualClock
 

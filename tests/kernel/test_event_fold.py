@@ -23,10 +23,10 @@ from kernelckpt import (
 from kernelckpt.abc import Append, Put
 from kernelckpt.codec.record import decode_record, encode_record
 from kernelckpt.errors import DecodeError
-from kernelckpt.kernel import event_stream
-from kernelckpt.kernel.cross_check import differences
-from kernelckpt.kernel.event_log import VIEW_KEEPS
-from kernelckpt.kernel.event_stream import FOLD, FOLD_EVERY
+from kernelckpt.kernel.events import event_stream
+from kernelckpt.kernel.events.cross_check import differences
+from kernelckpt.kernel.events.event_log import VIEW_KEEPS
+from kernelckpt.kernel.events.event_stream import FOLD, FOLD_EVERY
 from kernelckpt.kernel.state import KernelState
 from kernelckpt.model.os_event import AgentProcessChanged, SignalDisposed
 from kernelckpt.model.os_snapshot import (

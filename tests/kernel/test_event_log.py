@@ -7,7 +7,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from kernelckpt.kernel.event_log import (
+from kernelckpt.kernel.events.event_log import (
     VIEW_KEEPS,
     EventLog,
     has_required_categories,

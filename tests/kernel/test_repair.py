@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernelckpt.errors import InvalidValueError
-from kernelckpt.kernel.repair import (
+from kernelckpt.kernel.events.repair import (
     TRUNCATED,
     pending_tool_calls_from_messages,
     repair_events,

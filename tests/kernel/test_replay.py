@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kernelckpt.errors import InvalidValueError
-from kernelckpt.kernel.repair import TRUNCATED
-from kernelckpt.kernel.replay import reconstruct_messages_with_fallback
+from kernelckpt.kernel.events.repair import TRUNCATED
+from kernelckpt.kernel.events.replay import reconstruct_messages_with_fallback
 from kernelckpt.model.event import LlmCompleted, RunStarted, ToolCompleted, ToolResult
 from kernelckpt.model.message import Image, Message, Role, Text, ToolCall, ToolResultPart
 from kernelckpt.model.os_event import Compressed, PageOut, Rollbacked, SignalDisposed

@@ -11,9 +11,9 @@ from kernelckpt import (
     Urgency,
     WaitReason,
 )
-from kernelckpt.kernel.cross_check import differences
-from kernelckpt.kernel.event_log import has_required_categories, rebuild_os_snapshot_from_events
-from kernelckpt.kernel.row_event import row_events
+from kernelckpt.kernel.events.cross_check import differences
+from kernelckpt.kernel.events.event_log import has_required_categories, rebuild_os_snapshot_from_events
+from kernelckpt.kernel.events.row_event import row_events
 
 
 async def child(turn):

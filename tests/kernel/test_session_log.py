@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernelckpt.errors import DecodeError, InvalidValueError
-from kernelckpt.kernel.event_log import has_required_categories, rebuild_os_snapshot_from_events
-from kernelckpt.kernel.session_log import KINDS, ReadEvents, read_events, write_events
+from kernelckpt.kernel.events.event_log import has_required_categories, rebuild_os_snapshot_from_events
+from kernelckpt.kernel.events.session_log import KINDS, ReadEvents, read_events, write_events
 from kernelckpt.model.event import (
     LlmCompleted,
     RunStarted,

@@ -5,8 +5,8 @@ from original_kit import Memory, kernel_of, lead, once, wait
 
 from kernelckpt import SchedulerBudget
 from kernelckpt.errors import DecodeError
-from kernelckpt.kernel.event_log import rebuild_os_snapshot_from_events
-from kernelckpt.kernel.session_log import read_events
+from kernelckpt.kernel.events.event_log import rebuild_os_snapshot_from_events
+from kernelckpt.kernel.events.session_log import read_events
 from kernelckpt.model.event import MemoryRetrieval, MemoryRetrievalResult
 from kernelckpt.model.os_event import Resumed, Suspended
 

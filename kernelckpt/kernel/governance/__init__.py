@@ -1,1 +1,1 @@
-"""Governance as a pure pipeline: what a policy says of each call, without I/O and without a clock."""
+"""Governance: what a policy says of each call, the gate that asks it, and how it is put in force."""

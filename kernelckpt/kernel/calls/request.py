@@ -12,7 +12,7 @@ import msgspec
 
 from kernelckpt.codec.record import encode_record
 from kernelckpt.kernel.cell import Cell
-from kernelckpt.kernel.spooling import spool
+from kernelckpt.kernel.context.spooling import spool
 from kernelckpt.kernel.state import KernelState
 from kernelckpt.model.context import Plan
 from kernelckpt.model.effect import Effect, EffectStatus

@@ -10,7 +10,7 @@ from kernelckpt.errors import InvalidValueError, UsageError
 from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.governance.governance import Governance, missing_closures
 from kernelckpt.kernel.governance.policy_check import checked_policy
-from kernelckpt.kernel.rejudging import rejudge
+from kernelckpt.kernel.governance.rejudging import rejudge
 from kernelckpt.kernel.signal_router import SignalRouter
 from kernelckpt.kernel.state import GOVERNANCE, TOTALS, KernelState
 from kernelckpt.model.governance import GovernancePolicy

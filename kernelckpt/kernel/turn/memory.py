@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kernelckpt.kernel.argument import check_amount, check_name, check_text, texts
-from kernelckpt.kernel.gate import refusal_of
-from kernelckpt.kernel.turn_context import TurnContext
+from kernelckpt.kernel.governance.gate import refusal_of
+from kernelckpt.kernel.turn.context import TurnContext
 from kernelckpt.model.event import MemoryRetrieval, MemoryRetrievalResult
 from kernelckpt.model.governance import MEMORY_WRITES
 from kernelckpt.model.os_event import MemoryQueried, MemoryValidationFailed, MemoryWritten

@@ -6,11 +6,11 @@ import msgspec
 from msgspec.structs import replace
 
 from kernelckpt.kernel.answering import is_held, suspend_gated
+from kernelckpt.kernel.calls.request import calls_of
 from kernelckpt.kernel.core import Core
-from kernelckpt.kernel.gate import refusal_of
+from kernelckpt.kernel.governance.gate import refusal_of
 from kernelckpt.kernel.question import is_about_call, question_about
-from kernelckpt.kernel.request import calls_of
-from kernelckpt.kernel.turn_calls import Gated
+from kernelckpt.kernel.turn.calls import Gated
 from kernelckpt.model.effect import Effect, EffectPolicy, EffectStatus
 from kernelckpt.model.governance import AskUser, Deny, GovernedCall
 from kernelckpt.model.tcb import Tcb

@@ -9,17 +9,18 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from kernelckpt.errors import InvalidValueError, TurnEnded, UsageError
-from kernelckpt.kernel import compaction, ending
 from kernelckpt.kernel.argument import check_amount, check_text, encoded_message, kept, listed
 from kernelckpt.kernel.capability_change import kept_capabilities
+from kernelckpt.kernel.context import compaction
 from kernelckpt.kernel.context.compression import Compression
 from kernelckpt.kernel.context.plan_update import PlanUpdate
 from kernelckpt.kernel.context.pressure import CompressionAction
 from kernelckpt.kernel.context.render import RenderedContext
+from kernelckpt.kernel.context.spooling import spooled_output
 from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.program import Program
-from kernelckpt.kernel.reading import TurnReads
-from kernelckpt.kernel.spooling import spooled_output
+from kernelckpt.kernel.turn import ending
+from kernelckpt.kernel.turn.reading import TurnReads
 from kernelckpt.model.capability import CapabilityDescriptor, CapabilityKind
 from kernelckpt.model.context import ContextMeter, Handoff, PlanStep
 from kernelckpt.model.event import SessionEvent

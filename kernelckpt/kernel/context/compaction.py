@@ -8,18 +8,18 @@ from msgspec.structs import replace
 
 from kernelckpt.codec.record import PARTITIONS, decode_message, encode_record
 from kernelckpt.kernel.cell import Cell
+from kernelckpt.kernel.context.change import apply_context
 from kernelckpt.kernel.context.compression import Compression, compress
+from kernelckpt.kernel.context.measure import Measure, spooled_calls
 from kernelckpt.kernel.context.plan import with_notes
 from kernelckpt.kernel.context.pressure import CompressionAction, is_idle, recommend
 from kernelckpt.kernel.context.renewal import Renewal, renew, should_renew
 from kernelckpt.kernel.context.shorten import reduced
+from kernelckpt.kernel.context.spooling import unneeded_spools
 from kernelckpt.kernel.context.tally import Tally
 from kernelckpt.kernel.context.tokens import count
-from kernelckpt.kernel.context_change import apply_context
 from kernelckpt.kernel.core import Core
-from kernelckpt.kernel.measure import Measure, spooled_calls
-from kernelckpt.kernel.spooling import unneeded_spools
-from kernelckpt.kernel.staged import Staged
+from kernelckpt.kernel.turn.staged import Staged
 from kernelckpt.kernel.view import Messages
 from kernelckpt.model.context import CompressionNote, ContextMeter, Handoff
 from kernelckpt.model.message import Message

@@ -8,13 +8,13 @@ import msgspec
 from msgspec.structs import replace
 
 from kernelckpt.codec.record import encode_record
-from kernelckpt.kernel import ending
 from kernelckpt.kernel.answering import suspend_gated
-from kernelckpt.kernel.call_record import planned_call
+from kernelckpt.kernel.calls.call_record import planned_call
+from kernelckpt.kernel.calls.request import open_request
 from kernelckpt.kernel.core import MESSAGE, Core
 from kernelckpt.kernel.phase import take_for_done
-from kernelckpt.kernel.request import open_request
-from kernelckpt.kernel.turn_calls import Gated
+from kernelckpt.kernel.turn import ending
+from kernelckpt.kernel.turn.calls import Gated
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.context import ContextMeter, Plan
 from kernelckpt.model.message import Message

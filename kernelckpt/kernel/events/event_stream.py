@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from kernelckpt.abc import Append, Key
 from kernelckpt.codec.record import EVENTS, decode_item, encode_record, path_of
-from kernelckpt.kernel.event_log import EventLog, rebuild_log
+from kernelckpt.kernel.events.event_log import EventLog, rebuild_log
 from kernelckpt.model.logged_event import LoggedEvent
 from kernelckpt.model.os_event import AgentProcessChanged
 from kernelckpt.model.os_snapshot import EventFold, ProcessRecord

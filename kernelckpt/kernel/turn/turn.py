@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from kernelckpt.codec.plain import check_plain
 from kernelckpt.codec.record import unshared
 from kernelckpt.errors import UsageError
-from kernelckpt.kernel import ending
 from kernelckpt.kernel.argument import (
     check_amount,
     check_text,
@@ -18,15 +17,16 @@ from kernelckpt.kernel.argument import (
     kept_reason,
     milliseconds,
 )
+from kernelckpt.kernel.calls.tool import Tool, as_tool
 from kernelckpt.kernel.core import MESSAGE, Core
-from kernelckpt.kernel.pass_spawn import pass_spawn
+from kernelckpt.kernel.governance.pass_spawn import pass_spawn
 from kernelckpt.kernel.program import Program
 from kernelckpt.kernel.question import KERNEL_KEYS
 from kernelckpt.kernel.spawn import make_spawn
-from kernelckpt.kernel.staged import Staged
-from kernelckpt.kernel.tool import Tool, as_tool
-from kernelckpt.kernel.turn_calls import TurnCalls
-from kernelckpt.kernel.turn_memory import TurnMemory
+from kernelckpt.kernel.turn import ending
+from kernelckpt.kernel.turn.calls import TurnCalls
+from kernelckpt.kernel.turn.memory import TurnMemory
+from kernelckpt.kernel.turn.staged import Staged
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.budget import SchedulerBudget
 from kernelckpt.model.message import Message, Role

@@ -9,9 +9,9 @@ import msgspec
 from msgspec.structs import replace
 
 from kernelckpt.errors import SchedulerStopped, TurnEnded
+from kernelckpt.kernel.calls.ledger import Ledger
+from kernelckpt.kernel.calls.request import calls_of, close_request
 from kernelckpt.kernel.core import Core
-from kernelckpt.kernel.ledger import Ledger
-from kernelckpt.kernel.request import calls_of, close_request
 from kernelckpt.kernel.rollback import demanded_rollback, undo_request
 from kernelckpt.model.effect import Effect, EffectStatus
 from kernelckpt.model.task_state import StateKind

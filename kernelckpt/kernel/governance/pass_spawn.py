@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 
 from kernelckpt.errors import GovernanceDenied
-from kernelckpt.kernel.call_record import argument_digest
+from kernelckpt.kernel.calls.call_record import argument_digest
 from kernelckpt.kernel.core import Core
-from kernelckpt.kernel.gate import refusal_of
+from kernelckpt.kernel.governance.gate import refusal_of
 from kernelckpt.kernel.governance.quota import SPAWN
 from kernelckpt.kernel.new_task import Spawn
 from kernelckpt.kernel.question import question_about
-from kernelckpt.kernel.turn_calls import Gated, TurnCalls
+from kernelckpt.kernel.turn.calls import Gated, TurnCalls
 from kernelckpt.model.effect import Effect, EffectStatus
 from kernelckpt.model.governance import AskUser
 

@@ -9,7 +9,7 @@ from kernelckpt.codec.record import unshared
 from kernelckpt.kernel.core import Core, result_of
 from kernelckpt.kernel.phase import tracker_of
 from kernelckpt.kernel.program import Program
-from kernelckpt.kernel.staged import Staged
+from kernelckpt.kernel.turn.staged import Staged
 from kernelckpt.kernel.view import ContextView, Messages
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.capability import CapabilityManifest

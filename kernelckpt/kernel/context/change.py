@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kernelckpt.codec.record import PARTITIONS
-from kernelckpt.kernel.staged import Staged
 from kernelckpt.kernel.state import KernelState
+from kernelckpt.kernel.turn.staged import Staged
 
 
 def apply_context(state: KernelState, task_id: str, staged: Staged) -> None:

@@ -11,15 +11,15 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from msgspec.structs import replace
 
 from kernelckpt.errors import EffectDenied, EffectError, InvalidValueError, ToolError, TurnEnded
-from kernelckpt.kernel.call_record import argument_digest
+from kernelckpt.kernel.calls.call_record import argument_digest
+from kernelckpt.kernel.calls.tool import Tool
 from kernelckpt.kernel.cancellation import absorb_cancellation, is_cancelled, was_cancelled_here
 from kernelckpt.kernel.cell import Cell
 from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.error_text import error_text
-from kernelckpt.kernel.gate import refusal_of
+from kernelckpt.kernel.governance.gate import refusal_of
 from kernelckpt.kernel.question import question_about
-from kernelckpt.kernel.tool import Tool
-from kernelckpt.kernel.turn_calls import Gated, TurnCalls
+from kernelckpt.kernel.turn.calls import Gated, TurnCalls
 from kernelckpt.model.effect import Effect, EffectPolicy, EffectStatus
 from kernelckpt.model.governance import AskUser, GovernedCall
 from kernelckpt.model.task_state import StateKind

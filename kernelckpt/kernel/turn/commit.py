@@ -6,16 +6,17 @@ import msgspec
 from msgspec.structs import replace
 
 from kernelckpt.errors import GovernanceError, TaskMismatchError
-from kernelckpt.kernel import attention, ending
+from kernelckpt.kernel import attention
 from kernelckpt.kernel.capability_change import change_capabilities
-from kernelckpt.kernel.context_change import apply_context
+from kernelckpt.kernel.context.change import apply_context
 from kernelckpt.kernel.core import Core
-from kernelckpt.kernel.gate import refusal_of
+from kernelckpt.kernel.governance.gate import refusal_of
 from kernelckpt.kernel.governance.quota import SPAWN
 from kernelckpt.kernel.new_task import put_new_task
 from kernelckpt.kernel.rollback import undo_refused, undo_turn
-from kernelckpt.kernel.staged import Staged
-from kernelckpt.kernel.turn_ending import apply_ending
+from kernelckpt.kernel.turn import ending
+from kernelckpt.kernel.turn.apply_ending import apply_ending
+from kernelckpt.kernel.turn.staged import Staged
 from kernelckpt.model.governance import AskUser, GovernedCall
 from kernelckpt.model.rollback import GovernanceRefusal
 from kernelckpt.model.tcb import Tcb

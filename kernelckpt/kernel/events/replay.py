@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from kernelckpt.errors import InvalidValueError
-from kernelckpt.kernel.repair import cap_message, sanitize_recovery_text_bounded
+from kernelckpt.kernel.events.repair import cap_message, sanitize_recovery_text_bounded
 from kernelckpt.model.event import LlmCompleted, RunStarted, SessionEvent, ToolCompleted, ToolResult
 from kernelckpt.model.message import ContentPart, Message, Role, Text, ToolResultPart
 from kernelckpt.model.os_event import Compressed, PageOut, Rollbacked
