@@ -1,1 +1,1 @@
-"""An agent's context: how it is counted, shown, put aside, compressed and renewed; most of it pure functions."""
+"""An agent's context: how it is counted, shown, put aside, compressed and renewed."""
