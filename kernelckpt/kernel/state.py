@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from kernelckpt.abc import Append, Change, Commit, Key, Put, Remove, RestoredState
 from kernelckpt.codec.record import EVENTS, STREAM_ITEMS, decode_record, path_of
@@ -138,14 +137,6 @@ class KernelState:
         change = Append((kind, task_id, cell.generation(kind)), start, tuple(items))
         cell.extend(kind, start, change.items)
         self._changes.append(change)
-
-    def rewrite(self, task_id: str, kind: str, items: Sequence[bytes]) -> None:
-        """Begin the next generation of a partition with these encoded messages."""
-        cell = self._cells[task_id]
-        generation = cell.generation(kind)
-        self.remove((kind, task_id, generation))
-        self.put(("context", task_id, 0), replace(cell.context, **{kind: generation + 1}))
-        self.append(task_id, kind, items)
 
     def forget(self, task_id: str) -> None:
         """Remove a task with everything that belongs to it."""

@@ -67,12 +67,6 @@ class Measure:
         return effective_pressure(self.tokens, self._max_tokens, collapsed, self._observed)
 
 
-def measure_cell(cell: Cell) -> Measure:
-    """Measure a task's context as it is now; messages that were counted before are not counted again."""
-    tallies = {partition: [cell.tally(partition)] for partition in PARTITIONS}
-    return Measure(cell.context, cell.meter, tallies, spooled_calls(cell))
-
-
 def spooled_calls(cell: Cell, without: Collection[int] = ()) -> dict[str, int]:
     """How many results of each call id lie beside the history, but for those of some numbers."""
     return Counter(result.call_id for number, result in cell.spools.items() if number not in without)
