@@ -49,15 +49,25 @@ def answer(
             raise UsageError(f"task {task_id!r} asked nothing under {key!r}", hint=f"pending: {pending}")
         if found[key][1].status not in {ApprovalStatus.PENDING, status}:
             raise UsageError(f"{key!r} of task {task_id!r} was {found[key][1].status.value} already")
+        if status is ApprovalStatus.APPROVED and _is_late(core, found[key][1]):
+            hint = "silence counts as denied; the task may ask under another key"
+            raise UsageError(f"the time to answer {key!r} of task {task_id!r} is over", hint=hint)
     named = tuple(_name_of(core, task_id, key) for key in dict.fromkeys(keys))
+    is_settled = False
     for number in [found[key][0] for key in dict.fromkeys(keys)]:
         item = core.cell(task_id).approvals.get(number)  # one before it may have ended the task
         if item is not None and item.pending:
+            is_settled = True
             _settle(core, task_id, number, replace(item, status=status, by=by, reason=reason))
     row = core.state.row(task_id)
-    if core.waits_for(row, WaitKind.APPROVAL) and not _still_waits(core, task_id, keys):
+    if core.waits_for(row, WaitKind.APPROVAL) and not _still_waits(core, task_id, is_settled=is_settled):
         core.wake(row, **{"approved" if status is ApprovalStatus.APPROVED else "denied": named})
     core.state.commit()
+
+
+def _is_late(core: Core, item: Approval) -> bool:
+    """Whether the time to answer a question is over; a task that was interrupted is not woken by that."""
+    return item.pending and item.expires_at_ms is not None and item.expires_at_ms <= core.clock.wall_ms()
 
 
 def _name_of(core: Core, task_id: str, key: str) -> str:
@@ -68,11 +78,13 @@ def _name_of(core: Core, task_id: str, key: str) -> str:
     return effect.call_id or key
 
 
-def _still_waits(core: Core, task_id: str, answered: Iterable[str]) -> bool:
-    """Whether questions are open for which a task waits: the kernel's own come before its program's."""
-    if is_held(core, task_id):
-        return True
-    return not any(key.startswith(KERNEL_KEYS) for key in answered) and bool(pending_approvals(core, task_id))
+def _still_waits(core: Core, task_id: str, *, is_settled: bool) -> bool:
+    """Whether a task goes on waiting: the kernel's own questions come before its program's.
+
+    Of several questions that the program has asked, as one before an interrupt and one after it, any answer
+    gives it a turn: it need not wait for the one that it has given up.
+    """
+    return is_held(core, task_id) or (not is_settled and bool(pending_approvals(core, task_id)))
 
 
 def is_held(core: Core, task_id: str) -> bool:
@@ -84,10 +96,12 @@ def _settle(core: Core, task_id: str, number: int, item: Approval) -> None:
     if item.key.startswith(EFFECT_KEY):
         effect_number = effect_number_of(item.key)
         effect = core.cell(task_id).effects[effect_number]
+        core.state.remove(("approval", task_id, number))
+        if effect.decided:  # a call that its turn had left behind has come to its end: no doubt is left
+            return
         status = EffectStatus.PLANNED if item.approved else EffectStatus.DENIED
         error = "" if item.approved else item.reason or "denied"
         core.state.put(("effect", task_id, effect_number), replace(effect, status=status, error=error))
-        core.state.remove(("approval", task_id, number))
     elif item.key.startswith(PHASE_KEY):
         core.state.remove(("approval", task_id, number))
         settle_phase(core, task_id, passed=item.approved, reason=item.reason or "denied")

@@ -145,7 +145,7 @@ class Core:
     def retry(self, row: Tcb, until_ms: int | None = None) -> None:
         """Make a task ready for its next turn whatever it was at; not before a time, if one is given."""
         self._stop_waiting(row.id)
-        self.state.put_row(replace(row, state=TaskState.READY, wait=None, attempt=0, deferred_until=until_ms))
+        self.state.put_row(replace(row, state=TaskState.READY, wait=None, deferred_until=until_ms))
         self.push(row.id)
         if until_ms is not None:
             self.on_timer()

@@ -9,8 +9,9 @@ import msgspec
 from msgspec.structs import replace
 
 from kernelckpt.abc import RestoredState
-from kernelckpt.errors import KernelCkptError, RestoreError
+from kernelckpt.errors import InvalidValueError, KernelCkptError, RestoreError
 from kernelckpt.kernel.answering import suspend_in_doubt
+from kernelckpt.kernel.calls.request import calls_of
 from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.events.cross_check import differences
 from kernelckpt.kernel.governance import governing
@@ -76,6 +77,7 @@ def _missing(core: Core, shadow: KernelState) -> list[str]:
             found.extend(_state_faults(core, shadow, row))
         found.extend(_row_faults(shadow, row))
         found.extend(_tool_faults(core, shadow, row))
+        found.extend(_request_faults(shadow, row))
         found.extend(_milestone_faults(shadow, row))
     for name, tasks in programs.items():
         more = f" and {len(tasks) - 3} more" if len(tasks) > 3 else ""
@@ -112,11 +114,20 @@ def _tool_faults(core: Core, shadow: KernelState, row: Tcb) -> Iterator[str]:
             yield f"tool {effect.name!r} (task {row.id})"
 
 
+def _request_faults(shadow: KernelState, row: Tcb) -> Iterator[str]:
+    cell = shadow.cell(row.id)
+    waits = row.wait is not None and row.wait.kind is WaitKind.TOOL
+    if cell.request is None and (waits or calls_of(cell)):
+        yield f"the reply whose tool calls task {row.id!r} waits for"
+
+
 def _milestone_faults(shadow: KernelState, row: Tcb) -> Iterator[str]:
     try:
         tracker_of(shadow, row.id)
     except RestoreError as error:
         yield from error.missing
+    except InvalidValueError as error:
+        yield f"a contract of task {row.id!r} without fault ({error.message})"
 
 
 def _recreated(core: Core) -> tuple[str, ...]:

@@ -24,6 +24,12 @@ from kernelckpt.model.rollback import (
 )
 from kernelckpt.model.tcb import Tcb
 
+_FREE_ATTEMPTS = 3
+"""Turns in a row that may be refused without a pause."""
+
+LONGEST_PAUSE_MS = 60_000
+"""The longest pause after a refusal."""
+
 
 def undo_turn(core: Core, row: Tcb, reason: RollbackReason, until_ms: int | None = None) -> None:
     """Undo a turn that has staged and not committed: one commit, in which only the note is new.
@@ -67,10 +73,21 @@ def _forget_failures(core: Core, task_id: str) -> None:
 
 
 def undo_refused(core: Core, row: Tcb, refusal: GovernanceError) -> None:
-    """Undo a turn that governance has refused; after too many calls, it is run again only when it may."""
-    later = refusal.retry_after_ms if isinstance(refusal, RateLimitedError) else None
-    until = None if later is None else core.clock.wall_ms() + later + 1  # what is just so old still counts
+    """Undo a turn that governance has refused; the next one begins when it may, and later each time.
+
+    An agent that does not take no for an answer pays for a model with every turn: it is slowed down.
+    """
+    pause_ms = pause_after(row.attempt)
+    if isinstance(refusal, RateLimitedError):
+        pause_ms = max(pause_ms, refusal.retry_after_ms + 1)  # a slot just so old still counts
+    until = core.clock.wall_ms() + pause_ms if pause_ms else None
     undo_turn(core, row, GovernanceRefusal(refusal.name, refusal.reason), until)
+
+
+def pause_after(attempts: int) -> int:
+    """How many milliseconds to wait after so many turns in a row, of which the last was refused."""
+    over = attempts - _FREE_ATTEMPTS
+    return min(100 << min(over - 1, 10), LONGEST_PAUSE_MS) if over > 0 else 0
 
 
 def undo_request(core: Core, row: Tcb, reason: RollbackReason) -> None:

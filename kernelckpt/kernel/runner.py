@@ -170,9 +170,9 @@ class Runner:
 
     def _begun(self, row: Tcb) -> Tcb:
         core = self._core
-        row = expire_leases(core.state, row)
         if core.settings.auto_compact:
-            make_room(core, row)
+            make_room(core, row)  # a commit of its own: what follows belongs into that of the row
+        row = expire_leases(core.state, row)
         budget = row.budget
         if budget.started_at_ms is None:
             budget = replace(budget, started_at_ms=core.work_ms())

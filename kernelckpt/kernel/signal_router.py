@@ -107,11 +107,12 @@ class SignalRouter:
 
         Raises:
             InvalidValueError: the number is taken.
+            ValueError: the policy's answer is no disposition; nothing was changed.
         """
         key = signal.dedupe_key
         if key is not None and key in self._seen:
             return Disposition.IGNORE
-        disposition = self._policy.decide(signal, is_running=is_running)
+        disposition = Disposition(self._policy.decide(signal, is_running=is_running))
         if disposition is Disposition.QUEUE and keep:
             number = self._next_number if number is None else number
             disposition = Disposition.QUEUE if self.push(number, signal) else Disposition.DROPPED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import overload
 
@@ -16,7 +16,7 @@ from kernelckpt.kernel.context.tally import Tally
 from kernelckpt.kernel.table import TaskTable
 from kernelckpt.model.context import Handoff, Plan
 from kernelckpt.model.context_config import ContextConfig
-from kernelckpt.model.inbox import lines_of
+from kernelckpt.model.inbox import InboxEntry, lines_of
 from kernelckpt.model.message import Message
 from kernelckpt.model.tcb import Tcb
 
@@ -114,7 +114,8 @@ class ContextView:
         request: the reply whose tool calls are being made; it joins the history with their results. Or None.
     """
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, inbox: Mapping[int, InboxEntry] | None = None) -> None:
+        """Of a task; its lines are those of `inbox` if that is given, as a turn must not see later ones."""
         self._cell = cell
         self._context = context = cell.context
         self._meter = cell.meter
@@ -123,7 +124,7 @@ class ContextView:
         self.knowledge = Messages(cell.stream("knowledge"))
         self.history = Messages(cell.stream("history"))
         self.plan: Plan = context.plan
-        self.signals: tuple[str, ...] = lines_of(cell.inbox)
+        self.signals: tuple[str, ...] = lines_of(cell.inbox if inbox is None else inbox)
         self.max_tokens: int = context.max_tokens
         self.sprint: int = context.sprint
         self.config: ContextConfig = context.config

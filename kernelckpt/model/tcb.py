@@ -26,7 +26,7 @@ class Tcb(Record, frozen=True):
         program: the name of its program.
         version: the program's version that wrote its state.
         goal: what it is to do.
-        attempt: how often the current turn was begun; 0 between turns.
+        attempt: how often a turn was begun since the last one that was committed; 0 after that.
         changed_turn: the kernel turn of its last process change.
         spawned: children it has spawned so far.
         joined: the children of its last join, whose results its next turn can read.

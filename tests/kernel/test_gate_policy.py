@@ -1,5 +1,7 @@
 """What a policy sees of calls: arguments by name, who calls; and when it is refused itself."""
 
+from itertools import pairwise
+
 import anyio
 import pytest
 from governed_kit import (
@@ -12,9 +14,12 @@ from kernel_kit import Gate, kernel_of, kinds, settle
 
 from kernelckpt import (
     GovernancePolicy,
+    Message,
     OneOf,
     Required,
     SandboxProfile,
+    SchedulerBudget,
+    ToolCall,
     tool,
 )
 from kernelckpt.errors import (
@@ -22,6 +27,7 @@ from kernelckpt.errors import (
     InvalidValueError,
     UsageError,
 )
+from kernelckpt.testing import ManualClock
 
 
 async def test_constraints_and_the_sandbox_see_arguments_by_name_however_they_are_given():
@@ -114,3 +120,25 @@ async def test_a_gated_question_is_shown_only_when_it_is_durable():
             gate.open()
         await settle()
         assert len(kernel.approvals()) == 1
+
+
+async def test_an_agent_that_is_refused_again_and_again_is_slowed_down_and_a_committed_turn_ends_that():
+    clock, begun = ManualClock(), []
+
+    async def stubborn(turn):
+        begun.append((turn.attempt, clock.wall_ms()))
+        if turn.number == 7:
+            turn.say("something else")
+            return None
+        return turn.request(Message.assistant("", [ToolCall("c", "launch", {})]))
+
+    policy = GovernancePolicy(vetoed_tools=("launch",))
+    async with kernel_of({"p": stubborn}, governance=policy, clock=clock) as kernel:
+        await kernel.submit("p", task_id="t", budget=SchedulerBudget(max_turns=9))
+        for _ in range(40):
+            await clock.advance(0.1)
+            await settle()
+        assert (await kernel.join("t")).termination == "max_turns"
+    assert [attempt for attempt, _ in begun] == [1, 2, 3, 4, 5, 6, 7, 1, 2]
+    waits = [later - at for (_, at), (_, later) in pairwise(begun)]
+    assert waits == [0, 0, 0, 100, 200, 400, 0, 0]

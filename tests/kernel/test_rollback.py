@@ -239,7 +239,7 @@ async def test_a_turn_at_work_is_cut_off_at_once_and_that_is_kept_when_the_call_
         assert texts(kernel, "t") == []
         assert len(rollbacks(kernel)) == 1
     assert (result.output, result.turns_used) == (["[ROLLBACK] it took too long"], 2)
-    assert attempts == [(1, 1), (2, 1)]
+    assert attempts == [(1, 1), (2, 2)]  # the second turn begins after one in vain
     async with kernel_of({"p": program}, hooks=[Recorder(saved)]) as kernel:
         again = await kernel.join("t")
     assert (again.output, again.turns_used) == (result.output, result.turns_used)

@@ -10,7 +10,14 @@ import msgspec
 from anyio.lowlevel import checkpoint_if_cancelled
 from msgspec.structs import replace
 
-from kernelckpt.errors import EffectDenied, EffectError, InvalidValueError, ToolError, TurnEnded
+from kernelckpt.errors import (
+    EffectDenied,
+    EffectError,
+    GovernanceDenied,
+    InvalidValueError,
+    ToolError,
+    TurnEnded,
+)
 from kernelckpt.kernel.calls.call_record import argument_digest
 from kernelckpt.kernel.calls.tool import Tool
 from kernelckpt.kernel.cancellation import absorb_cancellation, is_cancelled, was_cancelled_here
@@ -19,7 +26,7 @@ from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.error_text import error_text
 from kernelckpt.kernel.governance.gate import refusal_of
 from kernelckpt.kernel.question import question_about
-from kernelckpt.kernel.turn.calls import Gated, TurnCalls
+from kernelckpt.kernel.turn.calls import Gated, TurnCalls, is_cut_off_by_gate
 from kernelckpt.model.effect import Effect, EffectPolicy, EffectStatus
 from kernelckpt.model.governance import AskUser, GovernedCall
 from kernelckpt.model.task_state import StateKind
@@ -74,8 +81,12 @@ class Ledger:
             await self._pass_gate(task_id, gated, tool, calls, is_new=known is None)
             is_shown = tool.effect is EffectPolicy.ASK and len(encoded) <= _SHOWN_BYTES
             effect = replace(effect, arguments=encoded if is_shown else b"")  # for when it is in doubt
-            with calls.under_way():
-                effect = await self.perform(task_id, number, effect, tool, (args, kwargs))
+            try:
+                with calls.under_way():
+                    effect = await self.perform(task_id, number, effect, tool, (args, kwargs))
+            except (GovernanceDenied, BaseExceptionGroup):  # a call that this one makes waits for a human
+                await calls.quiet()
+                raise
         return replayed(effect, tool)
 
     async def _pass_gate(
@@ -96,6 +107,7 @@ class Ledger:
         self._core.state.commit(urgent=False)
         refusal = refusal_of(verdict, tool.name)
         if refusal is not None:
+            calls.uncount(tool.name, call.effect.digest)
             raise refusal
         if isinstance(verdict, AskUser):
             raise await calls.gate(replace(call, reason=verdict.reason))
@@ -122,7 +134,9 @@ class Ledger:
                 raise  # nobody knows what became of the call: it stays begun
             absorb_cancellation()
             done = replace(started, status=EffectStatus.RAISED, error=error_text(error))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raised is its outcome
+        except (Exception, SystemExit) as error:  # whatever it raised is its outcome
+            if not started.call_id and is_cut_off_by_gate(error):
+                raise  # it stays begun: the rest of it can be done when somebody has decided
             kind = error.kind if isinstance(error, ToolError) else ""
             done = replace(started, status=EffectStatus.RAISED, error=error_text(error), error_kind=kind)
         else:

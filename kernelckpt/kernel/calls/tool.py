@@ -51,7 +51,9 @@ class Tool:
             return {"args": positional, **named}
         for name, parameter in signature.parameters.items():
             if parameter.kind is parameter.VAR_KEYWORD:  # as an assistant would give them
-                found.update(found.pop(name, {}))
+                extra = found.pop(name, {})
+                hides = extra.keys() & found.keys()  # a name of theirs may be that of a positional one
+                found.update({name: extra} if hides else extra)
         return found
 
 

@@ -19,6 +19,7 @@ class Caller(Struct, frozen=True):
         capabilities: what it has.
         filter: what of it it may use.
         task_id: its row.
+        outer_filters: those of the tasks above it: what they may not use, it may not.
     """
 
     identity: AgentIdentity
@@ -27,3 +28,4 @@ class Caller(Struct, frozen=True):
     capabilities: CapabilityManifest
     filter: CapabilityFilter
     task_id: str
+    outer_filters: tuple[CapabilityFilter, ...] = ()

@@ -9,7 +9,10 @@ from kernelckpt.model.governance import Deny, GovernancePolicy, GovernedCall
 
 
 class CapabilityCheck:
-    """Denies tools that the caller has not, if the policy asks for it, and those its filter keeps out."""
+    """Denies tools that the caller has not, if the policy asks for it, and those that a filter keeps out.
+
+    The filters are its own and those of the tasks above it: no task does through a child what it may not do.
+    """
 
     def __init__(self, policy: GovernancePolicy) -> None:
         """The check of a policy."""
@@ -23,6 +26,9 @@ class CapabilityCheck:
             )
         if not caller.filter.allows(CapabilityKind.TOOL, call.tool):
             return Deny(CAPABILITY_CHECK, f"tool {call.tool!r} does not pass the filter of {caller.task_id}")
+        if not all(outer.allows(CapabilityKind.TOOL, call.tool) for outer in caller.outer_filters):
+            reason = f"tool {call.tool!r} does not pass the filter of a task above {caller.task_id}"
+            return Deny(CAPABILITY_CHECK, reason)
         return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kernelckpt.abc import Clock
@@ -31,11 +31,15 @@ class Gate:
         self._live_roots = live_roots
         self.governance: Governance | None = None
 
-    def judge(self, row: Tcb, call: GovernedCall) -> Verdict:
-        """What governance says of a call; the caller commits what is kept of it."""
+    def judge(self, row: Tcb, call: GovernedCall, *, is_counted: bool = False) -> Verdict:
+        """What governance says of a call; the caller commits what is kept of it.
+
+        One that `is_counted` against its rate limit already is judged without the limit.
+        """
         if self.governance is None:
             return Allow()
-        judgement = self.governance.evaluate(call, self._caller(row), self._clock.wall_ms())
+        now, caller = self._clock.wall_ms(), self._caller(row)
+        judgement = self.governance.evaluate(call, caller, now, is_counted=is_counted)
         return self._keep(row.id, judgement)
 
     def judge_spawn(self, row: Tcb, arguments: dict[str, Any], staged: int) -> Verdict:
@@ -81,19 +85,28 @@ class Gate:
             row = self._state.row(row.parent)
         return depth
 
+    def _outer_filters(self, row: Tcb) -> Iterator[CapabilityFilter]:
+        while row.parent is not None:
+            row = self._state.row(row.parent)
+            spec = self._state.cell(row.id).spec
+            if spec is not None:
+                yield spec.capability_filter
+
     def _caller(self, row: Tcb) -> Caller:
         cell = self._state.cell(row.id)
         spec = cell.spec
         manifest = cell.capabilities or CapabilityManifest()
         if self.governance is not None and self.governance.policy.vetoes:
             manifest = unshared(manifest)  # closures are strangers: what they change is not the state
+        outer = tuple(self._outer_filters(row))
         if spec is not None:
-            return Caller(spec.identity, spec.role, spec.isolation, manifest, spec.capability_filter, row.id)
+            own = spec.capability_filter
+            return Caller(spec.identity, spec.role, spec.isolation, manifest, own, row.id, outer)
         parent = row.proc.parent_session_id if row.proc is not None else None
         identity = AgentIdentity(row.id, self._run_id, row.proc is not None, parent)
         role = row.proc.role if row.proc is not None else AgentRole.CUSTOM
         isolation = row.proc.isolation if row.proc is not None else AgentIsolation.SHARED
-        return Caller(identity, role, isolation, manifest, CapabilityFilter(), row.id)
+        return Caller(identity, role, isolation, manifest, CapabilityFilter(), row.id, outer)
 
 
 def refusal_of(verdict: Verdict, name: str) -> GovernanceError | None:

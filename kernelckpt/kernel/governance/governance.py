@@ -64,15 +64,18 @@ class Governance:
         """How much the policy rules."""
         return PolicySummary.of(self.policy)
 
-    def evaluate(self, call: GovernedCall, caller: Caller, now_ms: int) -> Judgement:
+    def evaluate(
+        self, call: GovernedCall, caller: Caller, now_ms: int, *, is_counted: bool = False
+    ) -> Judgement:
         """What the policy says of a call; the caller keeps the audit and the slots.
 
         Args:
             call: the call.
             caller: who makes it.
             now_ms: wall time.
+            is_counted: whether it has its slot already: it takes no other, and is not limited.
         """
-        return self._judge(call, caller, now_ms, None)
+        return self._judge(call, caller, now_ms, None, is_counted=is_counted)
 
     def evaluate_spawn(
         self, call: GovernedCall, caller: Caller, now_ms: int, running_children: int, depth: int
@@ -101,9 +104,17 @@ class Governance:
         verdict = reduce_verdicts(_limit(outcome))
         return _judgement(GovernedCall(MEMORY_WRITES, call_id), verdict, QUOTA, now_ms, outcome)
 
-    def _judge(self, call: GovernedCall, caller: Caller, now_ms: int, refusal: Deny | None) -> Judgement:
+    def _judge(
+        self,
+        call: GovernedCall,
+        caller: Caller,
+        now_ms: int,
+        refusal: Deny | None,
+        *,
+        is_counted: bool = False,
+    ) -> Judgement:
         said = [stage(call, caller) for stage in self._before_limits]
-        outcome = self.windows.check_and_take(call.tool, now_ms)
+        outcome = RateOutcome() if is_counted else self.windows.check_and_take(call.tool, now_ms)
         after = (*_limit(outcome), self._sandbox(call, caller), refusal)
         verdict = reduce_verdicts([verdict for verdict in (*said, *after) if verdict is not None])
         return _judgement(call, verdict, RATE_LIMIT, now_ms, outcome)

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from kernelckpt.codec.record import encode_record
 from kernelckpt.errors import GovernanceDenied
 from kernelckpt.kernel.calls.call_record import argument_digest
 from kernelckpt.kernel.core import Core
@@ -39,6 +40,7 @@ def pass_spawn(core: Core, task_id: str, spawn: Spawn, staged: int, calls: TurnC
     core.state.commit(urgent=False)
     refusal = refusal_of(verdict, SPAWN)
     if refusal is not None:
+        calls.uncount(SPAWN, argument_digest(encoded))
         raise refusal
     if isinstance(verdict, AskUser):
         effect = Effect(SPAWN, argument_digest(encoded), occurrence, arguments=encoded)
@@ -46,7 +48,7 @@ def pass_spawn(core: Core, task_id: str, spawn: Spawn, staged: int, calls: TurnC
 
 
 def _arguments(spawn: Spawn) -> dict[str, Any]:
-    """A child as governance and humans see it; a child with another input is another call."""
+    """A child as governance and humans see it; one that differs in any of this is another call."""
     return {
         "program": spawn.program,
         "task_id": spawn.task_id,
@@ -55,7 +57,14 @@ def _arguments(spawn: Spawn) -> dict[str, Any]:
         "role": spawn.role.value,
         "isolation": spawn.isolation.value,
         "caps": list(spawn.caps),
+        "messages": [msgspec.msgpack.decode(message) for message in spawn.messages],
+        "budget": _plain(spawn.budget),
+        "run_spec": _plain(spawn.spec),
     }
+
+
+def _plain(record: msgspec.Struct | None) -> Any:
+    return None if record is None else msgspec.msgpack.decode(encode_record(record))
 
 
 def _as_decided(spawn: Gated, core: Core, task_id: str, calls: TurnCalls) -> None:

@@ -20,7 +20,7 @@ def rejudge(core: Core) -> None:
     """Judge the calls again that are still to be made; the caller commits.
 
     A requested call that is denied now is answered with that; one about which a human is to be asked now is
-    asked about, whatever was said before. Those that are limited now were counted when they were asked for.
+    asked about, whatever was said before. They were counted against rate limits when they were asked for.
     A program's calls are judged again when its turn is run. A call that may have happened and must not be
     simply repeated is for a human anyhow.
     """
@@ -37,7 +37,7 @@ def _rejudge_request(core: Core, row: Tcb) -> None:
         if not _is_to_be_made(effect):
             continue
         call = GovernedCall(effect.name, effect.call_id, msgspec.msgpack.decode(effect.arguments))
-        verdict = core.gate.judge(row, call)
+        verdict = core.gate.judge(row, call, is_counted=True)
         if isinstance(verdict, Deny):
             denied = replace(effect, status=EffectStatus.DENIED, error=str(refusal_of(verdict, effect.name)))
             core.state.put(("effect", row.id, number), denied)

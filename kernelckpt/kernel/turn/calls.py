@@ -19,6 +19,16 @@ _inside: ContextVar[TurnCalls | None] = ContextVar("_inside", default=None)
 """The turn one of whose calls the running code is part of."""
 
 
+def is_cut_off_by_gate(error: BaseException) -> bool:
+    """Whether the running call failed since one that it makes, or made after another, waits for a human."""
+    calls = _inside.get()
+    if calls is None or not calls.gated:
+        return False
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(GovernanceDenied) is not None
+    return isinstance(error, GovernanceDenied)
+
+
 class Gated(Struct, frozen=True):
     """A call that a human must allow first: its number in the ledger, its record, and why."""
 
@@ -51,6 +61,13 @@ class TurnCalls:
         occurrence = self._seen.get((name, digest), 0)
         self._seen[name, digest] = occurrence + 1
         return occurrence, self._recorded.get((name, digest, occurrence))
+
+    def uncount(self, name: str, digest: bytes) -> None:
+        """Forget the call counted last, which was refused and leaves no record: one alike takes its place.
+
+        Else a rerun, in which the first is allowed, would not find the record of the one that was made.
+        """
+        self._seen[name, digest] -= 1
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
@@ -105,11 +122,15 @@ class TurnCalls:
     async def gate(self, gated: Gated) -> GovernanceDenied:
         """Note that a call waits for a human; the error to raise, once those under way are done."""
         self.gated[gated.number] = gated
-        if self._under_way:
+        await self.quiet()
+        return self._refusal(gated)
+
+    async def quiet(self) -> None:
+        """Wait until no call is under way; within one of them at once, for it would wait for itself."""
+        if self._under_way and _inside.get() is not self:
             quiet = anyio.Event()
             self._on_quiet.append(quiet.set)
             await quiet.wait()
-        return self._refusal(gated)
 
     def gate_now(self, gated: Gated) -> GovernanceDenied:
         """The same for what is not awaited."""

@@ -13,6 +13,7 @@ from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.governance.gate import refusal_of
 from kernelckpt.kernel.governance.quota import SPAWN
 from kernelckpt.kernel.new_task import put_new_task
+from kernelckpt.kernel.phase import tracker_of
 from kernelckpt.kernel.rollback import undo_refused, undo_turn
 from kernelckpt.kernel.turn import ending
 from kernelckpt.kernel.turn.apply_ending import apply_ending
@@ -36,7 +37,8 @@ def commit_turn(core: Core, task_id: str, staged: Staged, what_next: ending.Next
         TaskMismatchError: a spawned id was taken meanwhile; nothing was changed.
         UnknownTaskError: a child to be joined was forgotten meanwhile; nothing was changed.
     """
-    _refuse_lost(core, staged, what_next)
+    if not isinstance(what_next, ending.Rollback):
+        _refuse_lost(core, staged, what_next)
     row = core.state.row(task_id)
     asked = _ask_governance(core, row, what_next)
     crowded = core.gate.crowded(len(staged.spawns))
@@ -77,7 +79,7 @@ def _commit(core: Core, row: Tcb, staged: Staged, what_next: ending.Next, gated:
         row = change_capabilities(core.state, row, staged.capabilities)
     for spawn in staged.spawns.values():
         put_new_task(core, spawn, parent=row)
-    if not isinstance(what_next, ending.Complete | ending.Fail):
+    if not _ends(core, task_id, what_next):
         attention.take_at_turn_end(core, row, waits=isinstance(what_next, ending.WaitSignal))
     apply_ending(core, row, what_next, gated=gated, plan=plan)
     attention.end_wait_if_urged(core, task_id)
@@ -86,6 +88,13 @@ def _commit(core: Core, row: Tcb, staged: Staged, what_next: ending.Next, gated:
     if after.wait is not None:
         core.tell("waiting", task_id, budget.turns, wait=after.wait.label(), note=after.wait.note)
     core.state.commit(ended_turn=True, waits=after.wait is not None)
+
+
+def _ends(core: Core, task_id: str, what_next: ending.Next) -> bool:
+    """Whether the task ends with this turn; one that takes a phase for done does not."""
+    if isinstance(what_next, ending.Complete):
+        return tracker_of(core.state, task_id).is_complete
+    return isinstance(what_next, ending.Fail)
 
 
 def _refuse_lost(core: Core, staged: Staged, what_next: ending.Next) -> None:

@@ -48,7 +48,7 @@ class TurnReads:
 
     @property
     def attempt(self) -> int:
-        """1 when the turn is run for the first time."""
+        """1 when no turn was begun in vain since the last one that was committed."""
         return self._row.attempt
 
     @property
@@ -72,7 +72,7 @@ class TurnReads:
     def context(self) -> ContextView:
         """The task's context."""
         if self._context is None:
-            self._context = ContextView(self._cell)
+            self._context = ContextView(self._cell, self._inbox)
         return self._context
 
     @property
