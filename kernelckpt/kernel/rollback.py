@@ -25,30 +25,45 @@ from kernelckpt.model.rollback import (
 from kernelckpt.model.tcb import Tcb
 
 _FREE_ATTEMPTS = 3
-"""Turns in a row that may be refused without a pause."""
+"""Turns in a row that may be undone without a pause."""
 
 LONGEST_PAUSE_MS = 60_000
-"""The longest pause after a refusal."""
+"""The longest pause after a turn that was undone."""
 
 
-def undo_turn(core: Core, row: Tcb, reason: RollbackReason, until_ms: int | None = None) -> None:
+def undo_turn(core: Core, row: Tcb, reason: RollbackReason, retry_after_ms: int = 0) -> None:
     """Undo a turn that has staged and not committed: one commit, in which only the note is new.
 
-    It counts as a turn, so that an agent that is refused the same thing for ever comes to its limit. What
-    really happened stays: what effects returned is kept for the next turn, what was spent is spent. An
-    effect that raised may be tried again, as after any other turn.
+    It counts as a turn, so that an agent that is refused the same thing for ever comes to its limit, and each
+    one after the third in a row begins later: most pay for a model with every turn. What really happened
+    stays: what effects returned is kept for the next turn, what was spent is spent. An effect that raised
+    may be tried again, as after any other turn.
 
     Args:
         core: the kernel.
         row: the task's row, at the turn.
         reason: why.
-        until_ms: wall time before which the task is not to run again.
+        retry_after_ms: milliseconds before which the task is not to run again.
     """
     core.touch_totals(turns=1)
     budget = replace(row.budget, turns=row.budget.turns + 1)
     _forget_failures(core, row.id)
+    pause_ms = max(pause_after(row.attempt), retry_after_ms)
+    until_ms = core.clock.wall_ms() + pause_ms if pause_ms else None
     go_on(core, replace(row, budget=budget), reason, (), until_ms)
     core.state.commit(ended_turn=True)
+
+
+def undo_refused(core: Core, row: Tcb, refusal: GovernanceError) -> None:
+    """Undo a turn that governance has refused; after too many calls, it is run again only when it may."""
+    later = refusal.retry_after_ms + 1 if isinstance(refusal, RateLimitedError) else 0  # so old still counts
+    undo_turn(core, row, GovernanceRefusal(refusal.name, refusal.reason), later)
+
+
+def pause_after(attempts: int) -> int:
+    """How many milliseconds to wait after so many turns in a row, of which the last was undone."""
+    over = attempts - _FREE_ATTEMPTS
+    return min(100 << min(over - 1, 10), LONGEST_PAUSE_MS) if over > 0 else 0
 
 
 def _forget_failures(core: Core, task_id: str) -> None:
@@ -70,24 +85,6 @@ def _forget_failures(core: Core, task_id: str) -> None:
             if effect.occurrence != left:
                 core.state.put(("effect", task_id, number), replace(effect, occurrence=left))
             left += 1
-
-
-def undo_refused(core: Core, row: Tcb, refusal: GovernanceError) -> None:
-    """Undo a turn that governance has refused; the next one begins when it may, and later each time.
-
-    An agent that does not take no for an answer pays for a model with every turn: it is slowed down.
-    """
-    pause_ms = pause_after(row.attempt)
-    if isinstance(refusal, RateLimitedError):
-        pause_ms = max(pause_ms, refusal.retry_after_ms + 1)  # a slot just so old still counts
-    until = core.clock.wall_ms() + pause_ms if pause_ms else None
-    undo_turn(core, row, GovernanceRefusal(refusal.name, refusal.reason), until)
-
-
-def pause_after(attempts: int) -> int:
-    """How many milliseconds to wait after so many turns in a row, of which the last was refused."""
-    over = attempts - _FREE_ATTEMPTS
-    return min(100 << min(over - 1, 10), LONGEST_PAUSE_MS) if over > 0 else 0
 
 
 def undo_request(core: Core, row: Tcb, reason: RollbackReason) -> None:

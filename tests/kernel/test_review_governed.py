@@ -23,6 +23,7 @@ from kernelckpt import (
 )
 from kernelckpt.errors import GovernanceDenied
 from kernelckpt.kernel.lines import NOTES_KEPT
+from kernelckpt.testing import ManualClock
 
 
 async def test_a_call_made_after_one_alike_was_refused_is_not_made_again_by_a_rerun():
@@ -226,9 +227,11 @@ async def test_a_program_that_reads_no_notes_keeps_the_newest_of_them():
             return turn.rollback(ProviderFailure(f"fault {turn.number}"))
         return turn.complete(output=list(turn.notes))
 
-    recorder = Recorder()
-    async with kernel_of({"p": program}, hooks=[recorder]) as kernel:
+    recorder, clock = Recorder(), ManualClock()
+    async with kernel_of({"p": program}, hooks=[recorder], clock=clock) as kernel:
         await kernel.submit("p", task_id="t")
+        while kernel.tasks.live():
+            await clock.advance(60)
         notes = (await kernel.join("t")).output
     assert len(notes) == NOTES_KEPT
     assert notes[-1].endswith(f"fault {turns}")

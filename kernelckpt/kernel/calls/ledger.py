@@ -120,6 +120,7 @@ class Ledger:
         cell = self._cell_at_work(task_id)
         started = replace(effect, status=EffectStatus.STARTED, runs=effect.runs + 1)
         await self._write(task_id, number, started)
+        await checkpoint_if_cancelled()  # it may have become durable just as the task was cancelled
         done = await self._outcome(started, tool, arguments)
         if self._core.state.find_cell(task_id) is cell and number in cell.effects:
             await self._write(task_id, number, done)
