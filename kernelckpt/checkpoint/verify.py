@@ -1,23 +1,22 @@
-"""Verifying a run: every checkpoint that can be restored is read, and the newest is checked as a state."""
+"""Verifying a run: all that can be restored is read, and the newest checkpoint, or each, is checked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 from anyio import to_thread
-from msgspec import Struct
 from msgspec.structs import replace
 
 from kernelckpt.abc import Key, StorageBackend
-from kernelckpt.checkpoint.consistency import inconsistencies
-from kernelckpt.checkpoint.decoded_run import DecodedRun
 from kernelckpt.checkpoint.finding import Finding, FindingKind
-from kernelckpt.checkpoint.load import snapshot_of_run
+from kernelckpt.checkpoint.rehearsal import check_scheduler
+from kernelckpt.checkpoint.state_check import StateCheck, check_state
+from kernelckpt.checkpoint.verify_report import VerifyReport
 from kernelckpt.codec.record import path_of
-from kernelckpt.errors import CorruptionError, FormatError, NotFoundError
+from kernelckpt.errors import CorruptionError, NotFoundError
+from kernelckpt.kernel.scheduler import Scheduler
 from kernelckpt.log import LoadedRun, list_checkpoints, read_run
 from kernelckpt.log.listing import Listing
-from kernelckpt.model.kernel import KernelTotals
 
 __all__ = ["Finding", "FindingKind", "VerifyReport", "verify"]
 
@@ -25,135 +24,137 @@ OnProgress = Callable[[int, int], None]
 """Told how many steps are done, and how many there are."""
 
 
-class VerifyReport(Struct, frozen=True, kw_only=True):
-    """What verification looked at, and what it found.
-
-    Attributes:
-        run_id: the run.
-        sequence: the checkpoint whose state was checked; 0 when there is none.
-        checkpoints: how many checkpoints can be restored.
-        bases: how many bases were compared with the deltas before them.
-        records: how many records the state has.
-        messages: how many messages its contexts hold.
-        tasks: how many tasks it has.
-        live: how many of them have not ended.
-        turn: kernel turns so far.
-        total_tokens: tokens spent so far.
-        cost_micros: money spent so far.
-        bytes_read: how much was read.
-        findings: what is wrong.
-        notes: what is not wrong, but worth knowing.
-    """
-
-    run_id: str
-    sequence: int = 0
-    checkpoints: int = 0
-    bases: int = 0
-    records: int = 0
-    messages: int = 0
-    tasks: int = 0
-    live: int = 0
-    turn: int = 0
-    total_tokens: int = 0
-    cost_micros: int = 0
-    bytes_read: int = 0
-    findings: tuple[Finding, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.findings
-
-
 async def verify(
-    storage: StorageBackend, run_id: str, at: int | None = None, *, on_progress: OnProgress | None = None
+    storage: StorageBackend,
+    run_id: str,
+    at: int | None = None,
+    *,
+    scheduler: Scheduler | None = None,
+    all_checkpoints: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> VerifyReport:
     """Check a run without owning it and without changing anything.
 
     All that is kept is read and compared with its digests: each chain of deltas, each base and what it
     refers to. Each base is compared with the state that the deltas before it give. Every record of the
-    checkpoint `at` is decoded, and the records are checked against each other: parents, joins, waits that
-    something can end, results, totals, and the view that the event log gives of the children.
+    checkpoint `at` is decoded, and the records are checked against each other: parents, waits that something
+    can end, calls, questions, phases, results, totals, the policy, and the view that the event log gives of
+    the children. The state is loaded as a kernel does it, which must have a timer for all that waits for a
+    time.
 
     Args:
         storage: where the run is kept.
         run_id: the run; its owner may be alive.
         at: the number of the checkpoint to end with; the newest by default.
+        scheduler: one that is to go on from the state, and has not been entered. What a start with it would
+            be refused for is found missing: programs, tools, closures, upgrades, phases. No program is run;
+            upgrades are tried, in a worker thread. Its hooks are left alone.
+        all_checkpoints: whether the state of each checkpoint that can be restored is checked like that of
+            the last. Each is read from its base on, so that this takes far longer.
         on_progress: told after each step.
 
     Raises:
+        UsageError: `scheduler` is none.
         NotFoundError: no such run, or no such checkpoint (any more).
         UnsupportedVersionError: it was written by a newer version.
         StorageError: the storage cannot be used.
     """
-    return await _Verification(storage, run_id, at, on_progress).run()
+    check_scheduler(scheduler)
+    verification = _Verification(storage, run_id, scheduler, on_progress)
+    return await verification.run(at, all_checkpoints=all_checkpoints)
 
 
 class _Verification:
     """One verification, and what it has found so far."""
 
     def __init__(
-        self, storage: StorageBackend, run_id: str, at: int | None, on_progress: OnProgress | None
+        self,
+        storage: StorageBackend,
+        run_id: str,
+        scheduler: Scheduler | None,
+        on_progress: OnProgress | None,
     ) -> None:
         self._storage = storage
         self._run_id = run_id
-        self._at = at
+        self._scheduler = scheduler
         self._on_progress = on_progress
         self._findings: list[Finding] = []
         self._notes: list[str] = []
         self._bytes_read = 0
+        self._states = 0
+        self._bases = 0
 
-    async def run(self) -> VerifyReport:
+    async def run(self, at: int | None, *, all_checkpoints: bool) -> VerifyReport:
         report = VerifyReport(run_id=self._run_id)
-        loaded = await self._read_target()
+        self._compare_names()
+        loaded = await self._read_target(at)
         if loaded is not None and not loaded.sequence:
             self._notes.append("nothing was saved yet")
         elif loaded is not None:
-            report = await to_thread.run_sync(_check_state, loaded, abandon_on_cancel=True)
-            loaded.drop_state()
-            report = await self._check_checkpoints(report)
+            sequence = loaded.sequence
+            check = await self._check_state(loaded)
+            self._notes += check.notes
+            checkpoints = await self._check_checkpoints(sequence, all_checkpoints=all_checkpoints)
+            report = _report(self._run_id, sequence, checkpoints, check)
         return replace(
             report,
+            states=self._states,
+            bases=self._bases,
             bytes_read=self._bytes_read,
-            findings=(*self._findings, *report.findings),
+            findings=tuple(self._findings),
             notes=tuple(self._notes),
         )
 
-    async def _read_target(self) -> LoadedRun | None:
+    def _compare_names(self) -> None:
+        if self._scheduler is not None and self._scheduler.run_id != self._run_id:
+            self._notes.append(f"the scheduler is one for run {self._scheduler.run_id!r}")
+
+    async def _read_target(self, at: int | None) -> LoadedRun | None:
         try:
-            loaded = await read_run(self._storage, self._run_id, self._at, "fall_back")
+            loaded = await read_run(self._storage, self._run_id, at, "fall_back")
         except CorruptionError as error:
-            self._damage(f"run {self._run_id!r}", error)
+            self._damage(f"run {self._run_id!r}", error.message)
             return None
         self._bytes_read += loaded.bytes_read
-        self._findings += [
-            Finding(FindingKind.DAMAGE, f"checkpoint {self._at or loaded.newest}", note)
-            for note in loaded.notes
-        ]
+        newest = at or loaded.newest
+        for note in loaded.notes:
+            self._damage(f"checkpoint {newest}", note, newest)
         if loaded.notes:
             self._notes.append(f"checkpoint {loaded.sequence} is the newest whole one: its state was checked")
         return loaded
 
-    async def _check_checkpoints(self, report: VerifyReport) -> VerifyReport:
-        previous = await self._chain(report.sequence)
+    async def _check_state(self, loaded: LoadedRun) -> StateCheck:
+        check = await to_thread.run_sync(check_state, loaded, self._scheduler, abandon_on_cancel=True)
+        self._states += 1
+        self._findings += check.findings
+        return check
+
+    async def _check_checkpoints(self, newest: int, *, all_checkpoints: bool) -> int:
+        """Read every checkpoint but the newest; how many can be restored."""
+        previous = await self._chain(newest)
         listed = await list_checkpoints(self._storage, self._run_id)
-        kept = {info.sequence: info for info in listed if info.sequence <= report.sequence}
+        kept = {info.sequence: info for info in listed if info.sequence <= newest}
         for number, info in kept.items():
             if info.damage and number in previous:
-                self._findings.append(Finding(FindingKind.DAMAGE, f"checkpoint {number}", info.damage))
+                self._damage(f"checkpoint {number}", info.damage, number)
         aside = sum(number not in previous for number in kept)
         if aside:
             self._notes.append(f"{aside} checkpoints were set aside when the run went on from an earlier one")
-        whole = {number for number, info in kept.items() if not info.damage and number in previous}
-        bases = [number for number in sorted(whole) if kept[number].kind == "base"]
-        compared = 0
-        for step, base in enumerate(bases):
-            self._progress(step, len(bases))
-            before = previous[base] if previous[base] in whole else None
-            compared += await self._check_base(base, before)
-        self._progress(len(bases), len(bases))
-        return replace(report, checkpoints=len(whole), bases=compared)
+        whole = sorted(number for number, info in kept.items() if not info.damage and number in previous)
+        steps = [number for number in whole if all_checkpoints or kept[number].kind == "base"]
+        for done, number in enumerate(steps):
+            self._progress(done, len(steps))
+            if kept[number].kind == "base":
+                await self._check_base(number, previous[number] if previous[number] in whole else None)
+            if all_checkpoints and number != newest:
+                await self._check_earlier(number)
+        self._progress(len(steps), len(steps))
+        return len(whole)
+
+    async def _check_earlier(self, number: int) -> None:
+        loaded = await self._read(number)
+        if loaded is not None:
+            await self._check_state(loaded)
 
     async def _chain(self, newest: int) -> dict[int, int]:
         """The predecessor of each entry on the chain that ends with `newest`, as far as it is kept."""
@@ -168,24 +169,24 @@ class _Verification:
             link = await listing.get(previous[number]) if previous[number] else None
         return previous
 
-    async def _check_base(self, base: int, before: int | None) -> bool:
-        """Read a base, and compare it with what the deltas before it give; whether it was compared."""
+    async def _check_base(self, base: int, before: int | None) -> None:
+        """Read a base, and compare it with what the deltas before it give."""
         state = await self._read(base)
         other = await self._read(before) if before is not None else None
         if state is None or other is None:
-            return False
+            return
+        self._bases += 1
         differing = [*_differing(state.records, other.records), *_differing(state.streams, other.streams)]
         if differing:
             text = f"disagrees with the deltas before it: {', '.join(differing[:3])}"
             text += f" and {len(differing) - 3} more" if len(differing) > 3 else ""
-            self._findings.append(Finding(FindingKind.STATE, f"base {base}", text))
-        return True
+            self._findings.append(Finding(FindingKind.STATE, f"base {base}", text, base))
 
     async def _read(self, number: int) -> LoadedRun | None:
         try:
             loaded = await read_run(self._storage, self._run_id, number)
         except CorruptionError as error:
-            self._damage(f"checkpoint {number}", error)
+            self._damage(f"checkpoint {number}", error.message, number)
             return None
         except NotFoundError:
             self._notes.append(f"checkpoint {number} was pruned meanwhile")
@@ -193,8 +194,10 @@ class _Verification:
         self._bytes_read += loaded.bytes_read
         return loaded
 
-    def _damage(self, where: str, error: CorruptionError) -> None:
-        self._findings.append(Finding(FindingKind.DAMAGE, where, error.message))
+    def _damage(self, where: str, text: str, checkpoint: int = 0) -> None:
+        found = Finding(FindingKind.DAMAGE, where, text, checkpoint)
+        if found not in self._findings:  # a base is read twice when all states are checked
+            self._findings.append(found)
 
     def _progress(self, done: int, steps: int) -> None:
         if self._on_progress is not None:
@@ -205,24 +208,16 @@ def _differing(one: Mapping[Key, object], other: Mapping[Key, object]) -> list[s
     return [path_of(key) for key in {**one, **other} if one.get(key) != other.get(key)]
 
 
-def _check_state(loaded: LoadedRun) -> VerifyReport:
-    run = DecodedRun(loaded)
-    findings = [*run.findings, *inconsistencies(run, loaded.turn)]
-    if not findings:
-        try:
-            snapshot_of_run(loaded)
-        except FormatError as error:
-            findings.append(Finding(FindingKind.STATE, f"checkpoint {loaded.sequence}", error.message))
-    totals = run.totals or KernelTotals()
+def _report(run_id: str, sequence: int, checkpoints: int, check: StateCheck) -> VerifyReport:
     return VerifyReport(
-        run_id=loaded.run_id,
-        sequence=loaded.sequence,
-        records=len(loaded.records),
-        messages=run.messages,
-        tasks=len(run.rows),
-        live=sum(not row.state.is_terminal() for row in run.rows.values()),
-        turn=totals.turn,
-        total_tokens=totals.total_tokens,
-        cost_micros=totals.cost_micros,
-        findings=tuple(findings),
+        run_id=run_id,
+        sequence=sequence,
+        checkpoints=checkpoints,
+        records=check.records,
+        messages=check.messages,
+        tasks=check.tasks,
+        live=check.live,
+        turn=check.totals.turn,
+        total_tokens=check.totals.total_tokens,
+        cost_micros=check.totals.cost_micros,
     )

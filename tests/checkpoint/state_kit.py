@@ -33,10 +33,12 @@ async def write_run(storage, *commits: Sequence[Change], turn: int = 0) -> None:
     await log.aclose()
 
 
-async def write_records(storage, *records: tuple[Key, object], events: Sequence[Struct] = ()) -> None:
+async def write_records(
+    storage, *records: tuple[Key, object], events: Sequence[Struct] = (), streams: Sequence[tuple] = ()
+) -> None:
     """A run of one checkpoint that holds these records, and totals unless they are among them.
 
-    The events lie in the stream of the fold's generation.
+    The events lie in the stream of the fold's generation. Streams are those of task "a": kind, items.
     """
     puts = [Put(key, record) for key, record in records]
     if all(key != TOTALS for key, _ in records):
@@ -44,6 +46,7 @@ async def write_records(storage, *records: tuple[Key, object], events: Sequence[
     totals = next(put.record for put in puts if put.key == TOTALS)
     fold = next((record for key, record in records if key == FOLD), EventFold())
     log = [Append(("event", "", fold.generation), 0, tuple(map(encode_record, events)))] if events else []
+    log += [Append((kind, "a", 0), 0, tuple(map(encode_record, items))) for kind, *items in streams]
     await write_run(storage, [*puts, *log], turn=totals.turn if isinstance(totals, KernelTotals) else 0)
 
 
