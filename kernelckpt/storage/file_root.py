@@ -71,6 +71,8 @@ class RootFolder:
             self._make_root()
         path = self._run_path(run_id)
         if not self._is_run(path, run_id):
+            # The marker may not be durable yet if its maker was killed; a folder without it is foreign.
+            self.ops.fsync_folder(self.path)
             with suppress(FileExistsError):
                 self.ops.mkdir(path)
             self._refuse_link(path)

@@ -1,0 +1,163 @@
+"""No crash, at any point of any short run, into any image, loses what was acknowledged or leaves a half."""
+
+from unittest import mock
+
+import pytest
+from crash_kit_fs import FOLDER, RUN, BrokenRunError, Exploration, repeatable
+
+from kernelckpt.errors import NotFoundError
+from kernelckpt.storage import FileStorage
+from kernelckpt.storage.file_claim import RunClaim
+from kernelckpt.testing import SimFileSystem
+
+STORAGE = "kernelckpt.storage."
+
+
+@pytest.mark.parametrize(
+    ("length", "limit", "share", "segment_bytes"), [(2, 12, 0.01, 700), (3, 4, 0.001, 300)]
+)
+async def test_every_crash_of_every_short_run_can_be_restored(length, limit, share, segment_bytes):
+    """Run with -s to see how much was explored; `explore_crashes.py` explores more."""
+    exploration = Exploration(
+        limit=limit, second_limit=3, share=share, kills=2 * share, segment_bytes=segment_bytes
+    )
+    await exploration.all_workloads(length)
+    print(f"\nsequences of {length} operations: {exploration.counts}")
+    assert exploration.counts.points > 400
+
+
+async def test_a_run_whose_maker_was_killed_is_made_again_and_survives_a_power_loss():
+    """Also killed between the marker of the storage's folder and the sync that makes its name durable."""
+    exploration = Exploration(limit=4, second_limit=8, kills=1.0)
+    await exploration.workload(())
+    assert exploration.counts.second_crashes > 5
+
+
+def skip(*_, **__):
+    return None
+
+
+STEPS = {
+    "the data is synced": mock.patch.object(SimFileSystem, "fdatasync", skip),
+    "new files are synced": mock.patch.object(SimFileSystem, "fsync", skip),
+    "new names are synced": mock.patch.object(SimFileSystem, "fsync_folder", skip),
+    "an owner syncs its first segment's name": mock.patch(STORAGE + "file_claim.sync_folder", skip),
+    "an owner syncs what it found": mock.patch(STORAGE + "file_claim.sync_found", skip),
+    "a blob is synced before it counts": mock.patch(STORAGE + "file_claim.sync_file", skip),
+    "the last body is checked": mock.patch(STORAGE + "file_scan.body_is_sound", return_value=True),
+    "the epoch is checked before the acknowledgement": mock.patch.object(RunClaim, "check", skip),
+    "an epoch's beginning ends older ones": mock.patch(
+        STORAGE + "file_listing._limits", lambda segments, *_: [1 << 64] * len(segments)
+    ),
+    "owners of kept segments stay": mock.patch(
+        STORAGE + "file_prune.sort_names",
+        lambda names: mock.Mock(
+            segments=[], owners=sorted(int(name[6:]) for name in names if name.startswith("owner."))
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_every_step_is_needed(step):
+    """The exploration sees what each step of the protocol is for: without it, some crash breaks a run."""
+    exploration = Exploration(limit=8, second_limit=2, kills=1.0, segment_bytes=300)
+    with STEPS[step], pytest.raises(BrokenRunError):
+        await exploration.workload(("delta", "base", "takeover", "prune"))
+
+
+async def used(fs):
+    """Calls that the log does not make; yields what must hold from here on, as (call, name)."""
+    storage = FileStorage(FOLDER, ops=fs)
+    claim = await storage.acquire(RUN, "test")
+    facts = {"head": 0, "posted": set(), "taken": set()}
+    yield facts
+    for number in (1, 2, 3):
+        await storage.append(RUN, claim.epoch, number, [b"x" * 200], b"")
+        facts["head"] = number
+        yield facts
+    for name in ("one", "two"):
+        await storage.post(RUN, name, b"message")
+        facts["posted"] = {*facts["posted"], name}
+        yield facts
+    await storage.delete(RUN, claim.epoch, entries=await storage.list_entries(RUN))
+    facts["pruned"] = True
+    yield facts
+    facts["taken"] = {"one"}
+    yield facts
+    await storage.delete_posted(RUN, ["one"])
+    facts["gone"] = {"one"}
+    yield facts
+    await storage.aclose()
+
+
+async def look(image):
+    """What the next owner finds: the head, how many entries, the messages; a new entry can be added."""
+    storage = FileStorage(FOLDER, ops=SimFileSystem.from_image(image))
+    claim = await storage.acquire(RUN, "next")
+    entries = await storage.list_entries(RUN)
+    assert not [entry for entry in entries if entry.damage], entries
+    posted = await storage.posted(RUN)
+    assert {message.data for message in posted} <= {b"message"}
+    await storage.append(RUN, claim.epoch, claim.head + 1, [b"more"], b"")
+    await storage.aclose()
+    return claim.head, [entry.sequence for entry in entries], {message.message_id for message in posted}
+
+
+def is_allowed(found, facts):
+    head, listed, posted = found
+    known = facts["posted"] - facts["taken"]
+    whole = listed == list(range(1, head + 1)) or facts["head"] == 3
+    kept = "pruned" in facts or len(facts["posted"]) == 2 or len(listed) >= facts["head"]
+    return (
+        head >= facts["head"] and whole and kept and known <= posted and not facts.get("gone", set()) & posted
+    )
+
+
+async def test_heads_and_messages_survive_every_crash():
+    """The head outlives the deletion of every entry; a posted message stays until it is taken."""
+    with repeatable(0, 300):
+        fs, marks = SimFileSystem(), [(0, {"head": 0, "posted": set(), "taken": set()})]
+        async for facts in used(fs):
+            marks.append((fs.point, dict(facts)))
+    seen = 0
+    for point in range(fs.point + 1):
+        facts = [facts for at, facts in marks if at <= point][-1]
+        for number, image in enumerate(fs.images(point, 20, sector=128)):
+            with repeatable(1, 300):
+                found = await look(image)
+            assert is_allowed(found, facts), (point, number, found, facts)
+            seen += 1
+    assert seen > 200
+
+
+async def test_a_deleted_run_is_whole_or_gone_and_stays_gone():
+    with repeatable(0, 700):
+        fs = SimFileSystem()
+        storage = FileStorage(FOLDER, ops=fs)
+        claim = await storage.acquire(RUN, "test")
+        await storage.append(RUN, claim.epoch, 1, [b"one"], b"")
+        await storage.release(RUN, claim.epoch)
+        begun = fs.point
+        await storage.delete_run(RUN)
+    kept = {point: await entries_in(fs, point) for point in range(begun, fs.point + 1)}
+    renamed = next(at for at in range(begun, fs.point) if fs.log[at].call == "rename")
+    synced = next(at for at in range(renamed, fs.point) if fs.log[at].call == "fsync_folder")
+    assert kept[renamed] == {1}
+    assert kept[renamed + 1] == {0, 1}
+    assert [kept[point] for point in range(synced + 1, fs.point + 1)] == [{0}] * (fs.point - synced)
+
+
+async def entries_in(fs, point):
+    """How many sound entries the images of a point hold."""
+    found = set()
+    for image in fs.images(point):
+        with repeatable(1, 700):
+            storage = FileStorage(FOLDER, ops=SimFileSystem.from_image(image))
+            try:
+                entries = await storage.list_entries(RUN)
+                assert not [entry for entry in entries if entry.damage]
+                found.add(len(entries))
+            except NotFoundError:
+                found.add(0)
+    return found
