@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: test test-long check format demo clean help
+.PHONY: test test-long fuzz check format demo clean help
 
 help:
 	@echo "make test       run the tests that need no server"
 	@echo "make check      ruff and mypy"
 	@echo "make demo       survey the standard library through kills, and compare"
 	@echo "make test-long  the long forms: 200 kill -9 against 200 agents"
+	@echo "make fuzz       millions of wrong inputs for every decoder, every bit of a run flipped"
 	@echo "make format     format the code"
 	@echo "make clean      remove the environment and caches"
 
@@ -27,6 +28,10 @@ test: $(READY)
 
 test-long: $(READY)
 	$(BIN)/python tests/faults/kill9.py --kills 200 --agents 200
+
+fuzz: $(READY)
+	$(BIN)/python tests/hostile/fuzz.py --inputs 5000000
+	$(BIN)/python tests/hostile/flip.py --every 1
 
 check: $(READY)
 	$(BIN)/ruff check .

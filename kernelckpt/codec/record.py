@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from kernelckpt.abc import Key
-from kernelckpt.codec.typed import decode_typed
+from kernelckpt.codec.typed import decode_typed, refuse_ext
 from kernelckpt.errors import DecodeError, InvalidValueError
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.capability import CapabilityManifest
@@ -68,8 +68,12 @@ STREAM_ITEMS: dict[str, Any] = {
 
 _R = TypeVar("_R", bound=msgspec.Struct)
 _encoder = msgspec.msgpack.Encoder()
-_decoders = {kind: msgspec.msgpack.Decoder(type_) for kind, type_ in RECORD_TYPES.items()}
-_item_decoders = {kind: msgspec.msgpack.Decoder(type_) for kind, type_ in STREAM_ITEMS.items()}
+_decoders = {
+    kind: msgspec.msgpack.Decoder(type_, ext_hook=refuse_ext) for kind, type_ in RECORD_TYPES.items()
+}
+_item_decoders = {
+    kind: msgspec.msgpack.Decoder(type_, ext_hook=refuse_ext) for kind, type_ in STREAM_ITEMS.items()
+}
 
 
 def encode_record(record: msgspec.Struct, path: str = "") -> bytes:

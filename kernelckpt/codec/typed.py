@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import msgspec
 
 from kernelckpt.errors import DecodeError
 
 T = TypeVar("T")
+
+
+def refuse_ext(code: int, _data: memoryview) -> NoReturn:
+    """Refuse an ext type in plain data; decoders ask for all but msgpack's own timestamp."""
+    raise ValueError(f"ext type {code} is no plain data")
 
 
 def decode_typed(decode: Callable[[bytes], T], data: bytes, path: str) -> T:

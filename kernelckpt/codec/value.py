@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from kernelckpt.codec.plain import check_plain
-from kernelckpt.codec.typed import decode_typed
+from kernelckpt.codec.typed import decode_typed, refuse_ext
 from kernelckpt.errors import DecodeError, InvalidValueError
 
 _encoder = msgspec.msgpack.Encoder()
@@ -21,7 +21,9 @@ class ValueCodec:
         self.type = type_
         self._pydantic = isinstance(type_, type) and hasattr(type_, "model_validate")
         plain = type_ is None or self._pydantic
-        self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Any if plain else type_)
+        self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
+            Any if plain else type_, ext_hook=refuse_ext
+        )
 
     def encode(self, value: Any, path: str) -> bytes:
         """The bytes of a value, checked to decode again.

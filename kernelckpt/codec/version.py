@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -34,7 +35,7 @@ def check_version(found: Any, where: str, steps: Mapping[int, UpgradeStep] = UPG
         DecodeError: it is no version number.
     """
     if type(found) is not int or found < 0:
-        raise DecodeError(f"{where}: {found!r} is no format version", path=where)
+        raise DecodeError(f"{where}: {reprlib.repr(found)} is no format version", path=where)
     if found > FORMAT_VERSION:
         raise UnsupportedVersionError(
             f"{where}: written in format {found}, this package reads up to {FORMAT_VERSION}",

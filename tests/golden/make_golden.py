@@ -1,0 +1,128 @@
+"""Writes the golden runs of the present format: `python tests/golden/make_golden.py`.
+
+A run that a release has written stays as it is, for ever: that it is still read is what it is for. Only
+what is missing is written; a new version of the format begins a folder of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import every_record
+import life
+from msgspec import Struct
+
+from kernelckpt import CheckpointHook, FileStorage, KernelSnapshot, LogOptions, load
+from kernelckpt.abc import Change
+from kernelckpt.codec.record import encode_record
+from kernelckpt.codec.version import FORMAT_VERSION
+from kernelckpt.log import RunLog, list_checkpoints, read_run
+from kernelckpt.storage.file_ops import FileOps
+from kernelckpt.testing import ManualClock
+
+HERE = Path(__file__).parent
+WALL_NS = 1_700_000_000 * 10**9
+
+
+class FixedOps(FileOps):
+    """The real file system, where it is always the same time."""
+
+    def wall_ns(self) -> int:
+        return WALL_NS
+
+
+class NamelessStorage(FileStorage):
+    """Keeps no word of the process and host that wrote a run."""
+
+    async def acquire(self, run_id, holder, *, takeover=False):
+        return await super().acquire(run_id, "the writer of golden runs", takeover=takeover)
+
+
+class GoldenRun(Struct, frozen=True):
+    """A run as it was written: where, its id, and the snapshot of each of its checkpoints beside it."""
+
+    folder: Path
+    run_id: str
+
+    @property
+    def states(self) -> dict[int, Path]:
+        """The JSON snapshots, by the number of their checkpoint."""
+        return {int(path.stem): path for path in sorted(self.folder.glob("*.json"))}
+
+    @property
+    def newest(self) -> KernelSnapshot:
+        """The snapshot of the newest checkpoint."""
+        return KernelSnapshot.from_json(self.states[max(self.states)].read_text())
+
+    def copy(self, root: Path) -> Path:
+        """A copy of the storage, for a test to use."""
+        return shutil.copytree(self.folder / "storage", root / self.folder.name)
+
+
+def golden_runs(version: int = FORMAT_VERSION) -> list[GoldenRun]:
+    """The runs that were written in a version of the format."""
+    found = (HERE / f"v{version}").iterdir()
+    return [GoldenRun(folder, folder.name) for folder in sorted(found) if (folder / "storage").is_dir()]
+
+
+async def own(storage: FileStorage, run_id: str, commits: Sequence[Sequence[Change]], *, base: bool) -> None:
+    """What one owner does: a base of what it finds, if asked for, then these commits."""
+    options = LogOptions(sparse_below=0.9)
+    clock = ManualClock()
+    log = await RunLog.open(storage, run_id, holder="", clock=clock, encode=encode_record, options=options)
+    if base:
+        live = await read_run(storage, run_id)
+        await log.write_base(iter([*live.records.items(), *((key, None) for key in live.streams)]))
+    for changes in commits:
+        log.stage(changes, log.staged_commit + 1, 7)
+        await log.flush("turn")
+    await log.aclose()
+
+
+async def write_every(storage: FileStorage) -> None:
+    """Every kind of record, by four owners; the last base copies items into a blob of their own."""
+    commits = every_record.commits()
+    await own(storage, "every", commits[:1], base=False)
+    await own(storage, "every", commits[1:3], base=True)
+    await own(storage, "every", [], base=True)
+    await own(storage, "every", commits[3:], base=True)
+
+
+async def write_life(storage: FileStorage) -> None:
+    """Two lives of a kernel with a base between them; much is left open."""
+    clock = ManualClock()
+    for live in (life.begin, life.go_on):
+        async with life.kernel_of(CheckpointHook(storage, every=None, owner_wait=0), clock=clock) as kernel:
+            await live(kernel)
+        await clock.advance(60)
+        if live is life.begin:
+            await own(storage, life.RUN, [], base=True)
+    await storage.post(life.RUN, "m1", b"posted while nobody was at home")
+
+
+async def write(folder: Path, run_id: str, how: Callable[[FileStorage], Awaitable[None]]) -> None:
+    """Write a run, and beside it the snapshots of its first base and of its newest checkpoint."""
+    async with NamelessStorage(folder / "storage", ops=FixedOps()) as storage:
+        await how(storage)
+        infos = await list_checkpoints(storage, run_id)
+        first = next(info.sequence for info in infos if info.kind == "base")
+        for number in (first, infos[-1].sequence):
+            text = (await load(storage, run_id, number)).to_json()
+            (folder / f"{number}.json").write_text(text + "\n")
+
+
+def main() -> None:
+    """Write what is missing."""
+    for run_id, how in (("every", write_every), ("life", write_life)):
+        folder = HERE / f"v{FORMAT_VERSION}" / run_id
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            asyncio.run(write(folder, run_id, how))
+            print(f"wrote {folder.relative_to(HERE)}")
+
+
+if __name__ == "__main__":
+    main()
