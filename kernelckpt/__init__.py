@@ -6,6 +6,7 @@ from kernelckpt.checkpoint.load import load
 from kernelckpt.checkpoint.restore_from import RestoreFrom
 from kernelckpt.checkpoint.stats import HookStats
 from kernelckpt.checkpoint.verify import VerifyReport, verify
+from kernelckpt.codec.key_ring import KeyRing
 from kernelckpt.errors import KernelCkptError, ToolError
 from kernelckpt.kernel.calls.tool import Tool, tool
 from kernelckpt.kernel.clock import SystemClock
@@ -145,6 +146,7 @@ __all__ = [
     "KernelEvent",
     "KernelHost",
     "KernelSnapshot",
+    "KeyRing",
     "LlmJudge",
     "LogOptions",
     "LoopPolicy",

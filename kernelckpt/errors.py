@@ -30,6 +30,9 @@ KernelCkptError
 │   ├── DecodeError             a record does not have its type; names the path
 │   ├── UnsupportedVersionError written by a newer kernelckpt
 │   └── CorruptionError         acknowledged bytes are damaged or missing
+├── EncryptionError             what was found and the keys at hand do not belong together
+│   ├── UnknownKeyError         encrypted with a key that is not at hand, or with another one of that id
+│   └── PlaintextError          not encrypted, although there are keys
 ├── RestoreError                the state was read, but this program cannot run it
 └── CheckpointFailedError       saving failed too often; the kernel was halted
 """
@@ -267,6 +270,27 @@ class CorruptionError(FormatError):
     """
 
     lost: Sequence[str] = ()
+
+
+class EncryptionError(KernelCkptError):
+    """What was found and the keys at hand do not belong together; nothing is wrong with the bytes."""
+
+
+class UnknownKeyError(EncryptionError):
+    """Encrypted with a key that is not at hand, or with another one of that id.
+
+    Attributes:
+        key_id: the id of the key.
+    """
+
+    hint = "give the key ring the key that the run was written with; see docs/encryption.md"
+    key_id: str = ""
+
+
+class PlaintextError(EncryptionError):
+    """Not encrypted, although there are keys: it was begun without, or somebody put it there."""
+
+    hint = "for a run that was begun without keys: KeyRing(..., accept_plaintext=True), then `rekey` it"
 
 
 class RestoreError(KernelCkptError):

@@ -24,6 +24,8 @@ from kernelckpt.checkpoint.os_signal import (
 )
 from kernelckpt.checkpoint.stats import HookStats
 from kernelckpt.checkpoint.upkeep import Upkeep
+from kernelckpt.codec.codec import Codec
+from kernelckpt.codec.key_ring import KeyRing
 from kernelckpt.codec.record import encode_record
 from kernelckpt.errors import NotFoundError, RestoreError, UsageError
 from kernelckpt.log import CheckpointInfo, LogOptions, Retention, RunLog, read_run
@@ -60,6 +62,8 @@ class CheckpointHook(Hook):
         takeover: bool = False,
         max_ahead: int = 1000,
         max_consecutive_failures: int = 5,
+        keys: KeyRing | None = None,
+        compression: int | None = None,
         log: LogOptions = LogOptions(),  # noqa: B008 - frozen
     ) -> None:
         """Describe a hook; it begins with the scheduler it is given to.
@@ -82,6 +86,9 @@ class CheckpointHook(Hook):
             takeover: do not wait: fence the living owner.
             max_ahead: how many commits the kernel may be ahead of the storage before turns wait.
             max_consecutive_failures: failed saves in a row after which the kernel is halted.
+            keys: encrypts what is written, with the key that is active then; a run that is not encrypted with
+                one of them is refused.
+            compression: the zstandard level to compress with, 3 for example; None not to compress.
             log: further settings of the log.
 
         Raises:
@@ -114,6 +121,7 @@ class CheckpointHook(Hook):
         self._takeover = takeover
         self._max_ahead = max_ahead
         self._options = _with_failures(log, max_consecutive_failures)
+        self._codec = Codec(keys, compression)
         self._storage: StorageBackend | None = None
         self._log: RunLog | None = None
         self._kernel: KernelHost | None = None
@@ -262,13 +270,16 @@ class CheckpointHook(Hook):
             clock=kernel.clock,
             options=self._options,
             encode=encode_record,
+            codec=self._codec,
             on_failure=self._tell_failure,
         )
 
     async def _rehearse(self, storage: StorageBackend, kernel: KernelHost) -> None:
         """Find out before disturbing an owner whether this kernel could go on."""
         try:
-            loaded = await read_run(storage, kernel.run_id, on_corruption=self._on_corruption)
+            loaded = await read_run(
+                storage, kernel.run_id, on_corruption=self._on_corruption, codec=self._codec
+            )
         except NotFoundError:
             return
         missing = kernel.rehearse(loaded) if loaded.records else []

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from kernelckpt.abc import EntryInfo, StorageBackend
-from kernelckpt.codec.version import UPGRADES
+from kernelckpt.codec.codec import Codec
+from kernelckpt.codec.key_ring import KeyRing
 from kernelckpt.errors import NotFoundError
 from kernelckpt.kernel.clock import SystemClock
 from kernelckpt.log import LoadedRun, LogOptions, LogStats, PruneReport, Retention, RunLog, read_run
@@ -19,7 +20,12 @@ from kernelckpt.log.time_slice import TimeSlice
 
 
 async def prune(
-    storage: StorageBackend, run_id: str, retention: Retention, *, owner_wait: float = 0.0
+    storage: StorageBackend,
+    run_id: str,
+    retention: Retention,
+    *,
+    owner_wait: float = 0.0,
+    keys: KeyRing | None = None,
 ) -> PruneReport:
     """Own a run for as long as it takes to remove what retention does not keep.
 
@@ -28,6 +34,7 @@ async def prune(
         run_id: the run; a kernel that owns it prunes by itself.
         retention: what to keep.
         owner_wait: for how many seconds to ask again while its owner is alive.
+        keys: those it is encrypted with.
 
     Raises:
         NotFoundError: no such run, or a pin names no checkpoint that can be restored.
@@ -37,7 +44,14 @@ async def prune(
     """
     await storage.list_entries(run_id, limit=1)  # owning a run that does not exist would create it
     holder = f"a pruning, process {os.getpid()} on {socket.gethostname()}"
-    log = await RunLog.open(storage, run_id, holder=holder, clock=SystemClock(), owner_wait=owner_wait)
+    log = await RunLog.open(
+        storage,
+        run_id,
+        holder=holder,
+        clock=SystemClock(),
+        owner_wait=owner_wait,
+        codec=Codec(keys),
+    )
     try:
         _check_pins(log.loaded, retention)
         return await log.prune(retention)
@@ -45,7 +59,9 @@ async def prune(
         await log.aclose()
 
 
-async def rehearse_prune(storage: StorageBackend, run_id: str, retention: Retention) -> PruneReport:
+async def rehearse_prune(
+    storage: StorageBackend, run_id: str, retention: Retention, *, keys: KeyRing | None = None
+) -> PruneReport:
     """What `prune` would remove now; nothing is changed, and the run's owner may be alive.
 
     Raises:
@@ -53,8 +69,9 @@ async def rehearse_prune(storage: StorageBackend, run_id: str, retention: Retent
         CorruptionError: it is damaged; nothing would be removed.
         StorageError: the storage cannot be used.
     """
-    _check_pins(await read_run(storage, run_id), retention)
-    segments = SegmentMap(storage, run_id, UPGRADES)
+    codec = Codec(keys)
+    _check_pins(await read_run(storage, run_id, codec=codec), retention)
+    segments = SegmentMap(storage, run_id, codec)
     time_slice = TimeSlice(LogOptions().slice_seconds, LogStats())
     await segments.refresh(time_slice)
     pruner = Pruner(
@@ -62,8 +79,8 @@ async def rehearse_prune(storage: StorageBackend, run_id: str, retention: Retent
         run_id,
         0,
         segments=segments,
-        read_facts=StateReader(storage, run_id, UPGRADES).facts_of,
-        steps=UPGRADES,
+        read_facts=StateReader(storage, run_id, codec).facts_of,
+        codec=codec,
         time_slice=time_slice,
     )
     return await pruner.prune(retention, ())

@@ -12,6 +12,8 @@ from kernelckpt.checkpoint.finding import Finding, FindingKind
 from kernelckpt.checkpoint.rehearsal import check_scheduler
 from kernelckpt.checkpoint.state_check import StateCheck, check_state
 from kernelckpt.checkpoint.verify_report import VerifyReport
+from kernelckpt.codec.codec import Codec
+from kernelckpt.codec.key_ring import KeyRing
 from kernelckpt.codec.record import path_of
 from kernelckpt.errors import CorruptionError, NotFoundError
 from kernelckpt.kernel.scheduler import Scheduler
@@ -32,6 +34,7 @@ async def verify(
     scheduler: Scheduler | None = None,
     all_checkpoints: bool = False,
     on_progress: OnProgress | None = None,
+    keys: KeyRing | None = None,
 ) -> VerifyReport:
     """Check a run without owning it and without changing anything.
 
@@ -52,15 +55,17 @@ async def verify(
         all_checkpoints: whether the state of each checkpoint that can be restored is checked like that of
             the last. Each is read from its base on, so that this takes far longer.
         on_progress: told after each step.
+        keys: those it is encrypted with; with keys, what is not encrypted is refused.
 
     Raises:
         UsageError: `scheduler` is none.
         NotFoundError: no such run, or no such checkpoint (any more).
         UnsupportedVersionError: it was written by a newer version.
+        EncryptionError: it is not encrypted with a key at hand, or should be.
         StorageError: the storage cannot be used.
     """
     check_scheduler(scheduler)
-    verification = _Verification(storage, run_id, scheduler, on_progress)
+    verification = _Verification(storage, run_id, scheduler, on_progress, Codec(keys))
     return await verification.run(at, all_checkpoints=all_checkpoints)
 
 
@@ -73,11 +78,13 @@ class _Verification:
         run_id: str,
         scheduler: Scheduler | None,
         on_progress: OnProgress | None,
+        codec: Codec,
     ) -> None:
         self._storage = storage
         self._run_id = run_id
         self._scheduler = scheduler
         self._on_progress = on_progress
+        self._codec = codec
         self._findings: list[Finding] = []
         self._notes: list[str] = []
         self._bytes_read = 0
@@ -111,7 +118,7 @@ class _Verification:
 
     async def _read_target(self, at: int | None) -> LoadedRun | None:
         try:
-            loaded = await read_run(self._storage, self._run_id, at, "fall_back")
+            loaded = await read_run(self._storage, self._run_id, at, "fall_back", codec=self._codec)
         except CorruptionError as error:
             self._damage(f"run {self._run_id!r}", error.message)
             return None
@@ -132,7 +139,7 @@ class _Verification:
     async def _check_checkpoints(self, newest: int, *, all_checkpoints: bool) -> int:
         """Read every checkpoint but the newest; how many can be restored."""
         previous = await self._chain(newest)
-        listed = await list_checkpoints(self._storage, self._run_id)
+        listed = await list_checkpoints(self._storage, self._run_id, codec=self._codec)
         kept = {info.sequence: info for info in listed if info.sequence <= newest}
         for number, info in kept.items():
             if info.damage and number in previous:
@@ -158,7 +165,7 @@ class _Verification:
 
     async def _chain(self, newest: int) -> dict[int, int]:
         """The predecessor of each entry on the chain that ends with `newest`, as far as it is kept."""
-        listing = Listing(self._storage, self._run_id)
+        listing = Listing(self._storage, self._run_id, self._codec)
         previous: dict[int, int] = {}
         link = await listing.get(newest)
         while link is not None:
@@ -184,7 +191,7 @@ class _Verification:
 
     async def _read(self, number: int) -> LoadedRun | None:
         try:
-            loaded = await read_run(self._storage, self._run_id, number)
+            loaded = await read_run(self._storage, self._run_id, number, codec=self._codec)
         except CorruptionError as error:
             self._damage(f"checkpoint {number}", error.message, number)
             return None

@@ -8,9 +8,9 @@ from typing import Any
 from msgspec import Struct
 
 from kernelckpt.abc import Append, Change, Key, Put, Remove
+from kernelckpt.codec.envelope import MAX_PAYLOAD_BYTES
 from kernelckpt.codec.frame import (
     ITEMS,
-    MAX_PAYLOAD_BYTES,
     RECORDS,
     UNREADABLE,
     Frame,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from kernelckpt.abc import META_BYTES
+from kernelckpt.codec.codec import PLAIN_CODEC, Codec
 from kernelckpt.codec.frame import DIGEST_BYTES, encode_plain, entry_origin
-from kernelckpt.codec.version import FORMAT, FORMAT_VERSION, UPGRADES, UpgradeStep, check_version
-from kernelckpt.errors import CorruptionError, DecodeError, UsageError
+from kernelckpt.codec.version import FORMAT, FORMAT_VERSION, check_version
+from kernelckpt.errors import CorruptionError, DecodeError, UnknownKeyError, UsageError
 
 MAX_TRIGGER_BYTES = 64
 """The longest trigger label, in bytes."""
@@ -35,6 +36,7 @@ class EntryHeader(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
         wall_ms: milliseconds since 1970 when it was encoded; for display.
         turn: kernel turns so far.
         changes: how many changes its frames hold.
+        key: the id of the key that its payloads are encrypted and its digests keyed with; "" for none.
     """
 
     format: Literal["kckpt"] = FORMAT
@@ -49,10 +51,11 @@ class EntryHeader(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
     wall_ms: int
     turn: Count
     changes: Count
+    key: str = ""
 
 
 class BlobHeader(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
-    """The first object of a blob: which one it is, and after which entry its writing began."""
+    """The first object of a blob: which one it is, after which entry its writing began, and its key."""
 
     format: Literal["kckpt"] = FORMAT
     version: Count = FORMAT_VERSION
@@ -60,15 +63,17 @@ class BlobHeader(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tru
     run_id: str
     name: str
     since: Count
+    key: str = ""
 
 
 class BlobPointer(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A blob as an entry names it: name, length in bytes, digest, and the `since` of its header."""
+    """A blob as an entry names it: name, length in bytes, digest, and the `since` and `key` of its header."""
 
     name: str
     size: Count
     digest: Digest16
     since: Count
+    key: str = ""
 
 
 class LiveEntries(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -111,6 +116,7 @@ class EntryMeta(Struct, frozen=True, array_like=True, forbid_unknown_fields=True
         digest: the entry's own digest, which its successor names.
         trigger: what asked for it; at most 64 bytes.
         state: for a base, the blob of its records and references.
+        tag: for an encrypted entry, a keyed digest of the metadata; empty for others.
     """
 
     version: Count = FORMAT_VERSION
@@ -124,6 +130,8 @@ class EntryMeta(Struct, frozen=True, array_like=True, forbid_unknown_fields=True
     changes: Count
     trigger: str
     state: BlobPointer | None
+    key: str = ""
+    tag: bytes = b""
 
 
 _META = msgspec.msgpack.Decoder(EntryMeta)
@@ -131,41 +139,53 @@ _RAW = msgspec.msgpack.Decoder(tuple[Any, ...])
 _FACTS = msgspec.msgpack.Decoder(BaseFacts)
 
 
-def encode_meta(meta: EntryMeta, run_id: str, epoch: int, sequence: int) -> bytes:
-    """The metadata of the entry (epoch, sequence): an array, then its seal.
+def encode_meta(meta: EntryMeta, run_id: str, epoch: int, sequence: int, mac: bytes = b"") -> bytes:
+    """The metadata of the entry (epoch, sequence): an array, then its seal; `mac` keys the tag.
 
     Raises:
         UsageError: it is longer than a storage keeps.
     """
-    raw = encode_plain(meta)
-    sealed = raw + _SEAL_HEAD + _seal(raw, run_id, epoch, sequence)
+    origin = entry_origin(run_id, epoch, sequence)
+    raw = encode_plain(replace(meta, tag=_tag(meta, origin, mac)) if mac else meta)
+    sealed = raw + _SEAL_HEAD + _seal(raw, origin)
     if len(sealed) > META_BYTES:
         raise UsageError(f"an entry's metadata of {len(sealed)} bytes", hint="use a shorter trigger label")
     return sealed
 
 
-def decode_meta(
-    data: bytes, run_id: str, epoch: int, sequence: int, steps: Mapping[int, UpgradeStep] = UPGRADES
-) -> EntryMeta:
-    """The metadata of the entry (epoch, sequence) of this run.
+def decode_meta(data: bytes, run_id: str, epoch: int, sequence: int, codec: Codec = PLAIN_CODEC) -> EntryMeta:
+    """The metadata of the entry (epoch, sequence) of this run; its tag was checked.
 
     Raises:
         CorruptionError: the seal does not fit: damaged, or of another entry or run.
         UnsupportedVersionError: it was written by a newer version.
         DecodeError: it is not what it should be.
+        EncryptionError: the entry is not encrypted with a key at hand, or should be.
     """
     where = f"entry {sequence}: metadata"
+    origin = entry_origin(run_id, epoch, sequence)
     raw, seal = data[:-_SEAL_BYTES], data[-_SEAL_BYTES:]
-    if len(data) > META_BYTES or seal != _SEAL_HEAD + _seal(raw, run_id, epoch, sequence):
+    if len(data) > META_BYTES or seal != _SEAL_HEAD + _seal(raw, origin):
         raise CorruptionError(f"{where}: its seal does not fit its bytes")
     try:
         fields = _RAW.decode(raw)
-        check_version(fields[0] if fields else None, where, steps)
+        check_version(fields[0] if fields else None, where, codec.steps)
         meta = _META.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DecodeError(f"{where}: {error}", path=where) from error
-    if meta.previous_sequence >= sequence or (meta.kind == "base") is not (meta.state is not None):
+    has_state = meta.state is not None
+    if (
+        meta.previous_sequence >= sequence
+        or (meta.kind == "base") is not has_state
+        or bool(meta.key) is not bool(meta.tag)
+    ):
         raise DecodeError(f"{where}: it contradicts itself", path=where)
+    mac = codec.mac(meta.key, f"run {run_id!r}, entry {sequence}")
+    if meta.tag != (_tag(meta, origin, mac) if mac else b""):
+        raise UnknownKeyError(
+            f"run {run_id!r}, entry {sequence}: not written with the key {meta.key!r} that is at hand",
+            key_id=meta.key,
+        )
     return meta
 
 
@@ -195,6 +215,7 @@ def header_of(meta: EntryMeta, run_id: str, epoch: int, sequence: int) -> EntryH
         wall_ms=meta.wall_ms,
         turn=meta.turn,
         changes=meta.changes,
+        key=meta.key,
     )
 
 
@@ -206,6 +227,10 @@ def decode_facts(payload: bytes, where: str) -> BaseFacts:
         raise DecodeError(f"{where}: {error}", path=where) from error
 
 
-def _seal(raw: bytes, run_id: str, epoch: int, sequence: int) -> bytes:
-    origin = entry_origin(run_id, epoch, sequence)
+def _seal(raw: bytes, origin: bytes) -> bytes:
     return hashlib.blake2b(origin + raw, digest_size=DIGEST_BYTES).digest()
+
+
+def _tag(meta: EntryMeta, origin: bytes, mac: bytes) -> bytes:
+    raw = encode_plain(replace(meta, tag=b""))
+    return hashlib.blake2b(origin + raw, digest_size=DIGEST_BYTES, key=mac).digest()

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import msgpack  # type: ignore[import-untyped]  # it ships no annotations
 from msgspec import Struct
 from msgspec.msgpack import Encoder
 
-from kernelckpt.codec.version import FORMAT, FORMAT_VERSION, UPGRADES, UpgradeStep, check_version
-from kernelckpt.errors import CorruptionError, DecodeError, UnsupportedVersionError
+from kernelckpt.codec.codec import PLAIN_CODEC, Codec, key_of_payload
+from kernelckpt.codec.envelope import MAX_PAYLOAD_BYTES, PLAIN
+from kernelckpt.codec.version import FORMAT, FORMAT_VERSION, check_version
+from kernelckpt.errors import CorruptionError, DecodeError
 
 RECORDS, ITEMS, STREAMS, BASE = 1, 2, 3, 4
 """Types of frames: records set and removed, items of one stream, references to items, facts of a base."""
 
-PLAIN = 0
-"""The encoding of a payload: as it is. Others are refused until they exist."""
-
 DIGEST_BYTES = 16
 NO_DIGEST = bytes(DIGEST_BYTES)
 
-MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
 MAX_FRAMES = 1 << 24
 MAX_TEXT_BYTES = 64 * 1024
 FEED_BYTES = 1024 * 1024
@@ -55,7 +53,7 @@ class Frame(Struct, frozen=True):
         version: the format version its payload was written in.
         offset: where it begins in its container.
         length: its length in the container, in bytes.
-        payload: the decoded payload.
+        payload: the payload, decrypted and decompressed.
     """
 
     type: int
@@ -84,10 +82,21 @@ def bin_head(size: int) -> bytes:
     return b"\xc6" + size.to_bytes(4, "big")
 
 
+def frame_place(origin: bytes, offset: int, kind: int, version: int = FORMAT_VERSION) -> bytes:
+    """What ties the encryption of a payload to its frame."""
+    return origin + encode_plain((offset, kind, version))
+
+
 def frame_digest(
-    origin: bytes, offset: int, kind: int, size: int, *, version: int = FORMAT_VERSION, encoding: int = PLAIN
+    origin: bytes,
+    offset: int,
+    kind: int,
+    size: int,
+    *,
+    version: int = FORMAT_VERSION,
+    encoding: int = PLAIN,
 ) -> Digest:
-    """The digest of a frame, to be updated with its payload of `size` bytes."""
+    """The digest of a frame, to be updated with its payload of `size` bytes, as they are in the frame."""
     head = encode_plain((offset, kind, version, encoding, size))
     return hashlib.blake2b(origin + head, digest_size=DIGEST_BYTES)
 
@@ -100,9 +109,12 @@ def frame_head(
     return b"\x95" + fields[1:] + bin_head(size)
 
 
-def container_digest(header: bytes) -> Digest:
-    """The digest of a container, to be updated with the digest of each frame, then by `closing`."""
-    return hashlib.blake2b(header, digest_size=DIGEST_BYTES)
+def container_digest(header: bytes, mac: bytes = b"") -> Digest:
+    """The digest of a container, to be updated with the digest of each frame, then by `closing`.
+
+    `mac` keys that of an encrypted one: only who has the key can make a container.
+    """
+    return hashlib.blake2b(header, digest_size=DIGEST_BYTES, key=mac)
 
 
 def closing(digest: Digest, frames: int) -> tuple[bytes, bytes]:
@@ -112,12 +124,13 @@ def closing(digest: Digest, frames: int) -> tuple[bytes, bytes]:
     return encode_plain((_END, frames, value)), value
 
 
-def decode_frame(data: bytes, origin: bytes, offset: int, where: str) -> Frame:
+def decode_frame(data: bytes, origin: bytes, offset: int, where: str, codec: Codec = PLAIN_CODEC) -> Frame:
     """The one frame that spans exactly these bytes, as a ranged read of a container gives them.
 
     Raises:
         CorruptionError: its digest does not fit.
         DecodeError: it is no frame.
+        EncryptionError: it is not encrypted with a key at hand, or should be.
     """
     unpacker = new_unpacker(len(data))
     try:
@@ -127,8 +140,8 @@ def decode_frame(data: bytes, origin: bytes, offset: int, where: str) -> Frame:
         raise DecodeError(f"{where}: not a frame: {error}", path=where) from error
     if unpacker.tell() != len(data):
         raise DecodeError(f"{where}: bytes beside the frame", path=where)
-    frame, _ = _check_frame(fields, origin, offset, len(data), where)
-    return frame
+    raw = _RawFrame.of(fields, _Place(origin, offset, len(data), where))
+    return raw.decode(codec, key_of_payload(raw.encoding, raw.payload, where))
 
 
 def new_unpacker(buffer_bytes: int, *, array: int = _HEADER_FIELDS) -> msgpack.Unpacker:
@@ -144,45 +157,87 @@ def new_unpacker(buffer_bytes: int, *, array: int = _HEADER_FIELDS) -> msgpack.U
     )
 
 
-def _check_frame(fields: Any, origin: bytes, offset: int, length: int, where: str) -> tuple[Frame, bytes]:
-    if type(fields) is not tuple or len(fields) != _FRAME_FIELDS:
-        raise DecodeError(f"{where}: not a frame", path=where)
-    kind, version, encoding, digest, payload = fields
-    numbers = all(type(value) is int and value >= 0 for value in (kind, version, encoding))
-    if not numbers or type(digest) is not bytes or type(payload) is not bytes:
-        raise DecodeError(f"{where}: not a frame", path=where)
-    expected = frame_digest(origin, offset, kind, len(payload), version=version, encoding=encoding)
-    expected.update(payload)
-    if expected.digest() != digest:
-        raise CorruptionError(f"{where}: its digest does not fit its bytes")
-    if length != len(frame_head(kind, digest, len(payload), version=version, encoding=encoding)) + len(
-        payload
-    ):
-        raise DecodeError(f"{where}: not in the shortest form", path=where)
-    if encoding != PLAIN:
-        raise UnsupportedVersionError(
-            f"{where}: payload encoding {encoding} is not known",
-            hint="upgrade kernelckpt",
-            found=encoding,
-            supported=PLAIN,
+class _Place(Struct, frozen=True):
+    """Where a frame was found: in the container of that origin; `where` names it in errors."""
+
+    origin: bytes
+    offset: int
+    length: int
+    where: str
+
+
+class _RawFrame(Struct, frozen=True):
+    """The fields of a frame as they were read at a place, and are there: its digest was checked."""
+
+    place: _Place
+    type: int
+    version: int
+    encoding: int
+    digest: bytes
+    payload: bytes
+
+    @classmethod
+    def of(cls, fields: Any, place: _Place) -> _RawFrame:
+        """The frame that these fields make.
+
+        Raises:
+            CorruptionError: its digest does not fit.
+            DecodeError: it is no frame, or has another form.
+        """
+        where = place.where
+        if type(fields) is not tuple or len(fields) != _FRAME_FIELDS:
+            raise DecodeError(f"{where}: not a frame", path=where)
+        *numbers, digest, payload = fields
+        are_counts = all(type(value) is int and value >= 0 for value in numbers)
+        if not are_counts or type(digest) is not bytes or type(payload) is not bytes:
+            raise DecodeError(f"{where}: not a frame", path=where)
+        raw = cls(place, *fields)
+        raw._check()
+        return raw
+
+    def decode(self, codec: Codec, key_id: str) -> Frame:
+        """The frame, in a container encrypted with this key."""
+        place, kind = self.place, self.type
+        payload = codec.unwrap(
+            self.encoding,
+            self.payload,
+            key_id,
+            offset=place.offset,
+            place=frame_place(place.origin, place.offset, kind, self.version),
+            where=place.where,
         )
-    if kind not in {RECORDS, ITEMS, STREAMS, BASE}:
-        raise DecodeError(f"{where}: frame type {kind} is not known", path=where)
-    return Frame(kind, version, offset, length, payload), digest
+        if kind not in {RECORDS, ITEMS, STREAMS, BASE}:
+            raise DecodeError(f"{place.where}: frame type {kind} is not known", path=place.where)
+        return Frame(kind, self.version, place.offset, place.length, payload)
+
+    def _check(self) -> None:
+        place, kind, size = self.place, self.type, len(self.payload)
+        version, encoding = self.version, self.encoding
+        expected = frame_digest(place.origin, place.offset, kind, size, version=version, encoding=encoding)
+        expected.update(self.payload)
+        if expected.digest() != self.digest:
+            raise CorruptionError(f"{place.where}: its digest does not fit its bytes")
+        head = frame_head(kind, self.digest, size, version=version, encoding=encoding)
+        if place.length != len(head) + size:
+            raise DecodeError(f"{place.where}: not in the shortest form", path=place.where)
 
 
 class ContainerDecoder:
     """Reads a container from pieces: feed them in order, take the frames, then `finish`.
 
     Frames are given out as they are verified; what they add up to counts only once `finish` returned.
+
+    Attributes:
+        header: the first object; empty before it was fed.
     """
 
-    def __init__(self, origin: bytes, where: str, steps: Mapping[int, UpgradeStep] = UPGRADES) -> None:
-        """Expect the container that `origin` names; `where` names it in errors."""
+    def __init__(self, origin: bytes, where: str, codec: Codec = PLAIN_CODEC, *, key_id: str = "") -> None:
+        """Expect the container that `origin` names, encrypted with this key; `where` names it in errors."""
         self.header: tuple[Any, ...] = ()
         self._origin = origin
         self._where = where
-        self._steps = steps
+        self._key_id = key_id
+        self._codec = codec
         self._unpacker = new_unpacker(MAX_PAYLOAD_BYTES + 2 * FEED_BYTES)
         self._chain = container_digest(b"")
         self._offset = 0
@@ -195,6 +250,7 @@ class ContainerDecoder:
 
         Raises:
             FormatError: the bytes are not what they should be.
+            EncryptionError: they are not encrypted with a key at hand, or should be.
         """
         try:
             self._unpacker.feed(data)
@@ -230,10 +286,11 @@ class ContainerDecoder:
             self._take_closing(value, self._offset - begin)
             return None
         where = f"{self._where}: frame {self._frames}"
-        frame, digest = _check_frame(value, self._origin, begin, self._offset - begin, where)
+        raw = _RawFrame.of(value, _Place(self._origin, begin, self._offset - begin, where))
+        frame = raw.decode(self._codec, self._key_id)
         if frame.version != self.header[1]:
             raise DecodeError(f"{where}: of another version than its header", path=where)
-        self._chain.update(digest)
+        self._chain.update(raw.digest)
         self._frames += 1
         if self._frames > MAX_FRAMES:
             raise DecodeError(f"{self._where}: more than {MAX_FRAMES} frames", path=self._where)
@@ -243,12 +300,15 @@ class ContainerDecoder:
         where = f"{self._where}: header"
         if type(value) is not tuple or len(value) < 2 or value[0] != FORMAT:
             raise DecodeError(f"{where}: not of this format", path=where)
-        check_version(value[1], where, self._steps)
+        version = check_version(value[1], where, self._codec.steps)
         raw = encode_plain(value)
         if len(raw) != self._offset:
             raise DecodeError(f"{where}: not in the shortest form", path=where)
+        key_id = value[-1] if version > 1 else ""
+        if key_id != self._key_id:
+            raise CorruptionError(f"{where}: it names another key than what leads to it")
+        self._chain = container_digest(raw, self._codec.mac(key_id, where))
         self.header = value
-        self._chain = container_digest(raw)
 
     def _take_closing(self, value: tuple[Any, ...], length: int) -> None:
         raw, digest = closing(self._chain, self._frames)

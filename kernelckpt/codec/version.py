@@ -12,13 +12,19 @@ from kernelckpt.errors import DecodeError, UnsupportedVersionError
 FORMAT: Final = "kckpt"
 """The first object of every entry and blob begins with this name."""
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """What this package writes, and the newest it reads."""
 
 UpgradeStep: TypeAlias = Callable[[Sequence[Change]], Sequence[Change]]
 """Changes as version v kept them, to the same changes as version v + 1 keeps them."""
 
-UPGRADES: Mapping[int, UpgradeStep] = {}
+
+def _unchanged(changes: Sequence[Change]) -> Sequence[Change]:
+    """Version 2 names the key of a container in its header; changes are kept as in version 1."""
+    return changes
+
+
+UPGRADES: Mapping[int, UpgradeStep] = {1: _unchanged}
 """The step away from each older version that is still read, by that version."""
 
 

@@ -17,9 +17,9 @@ from kernelckpt.codec.change import (
     items_head,
     put_head,
 )
+from kernelckpt.codec.codec import Codec
 from kernelckpt.codec.entry import BaseFacts, BlobPointer, LiveBlob, LiveEntries
 from kernelckpt.codec.frame import ITEMS, RECORDS, STREAMS, bin_head
-from kernelckpt.codec.version import UpgradeStep
 from kernelckpt.errors import CorruptionError
 from kernelckpt.log.blob_writer import BlobWriter
 from kernelckpt.log.container_writer import FRAME_BYTES, Payload
@@ -79,7 +79,7 @@ class BaseWriter:
         segments: SegmentMap,
         sparse: Sparse,
         encode: RecordEncoder,
-        steps: Mapping[int, UpgradeStep],
+        codec: Codec,
         time_slice: TimeSlice,
     ) -> None:
         """Write records and references to `state`, and what is copied out of sparse places to `items`."""
@@ -92,7 +92,7 @@ class BaseWriter:
         self._segments = segments
         self._sparse = sparse
         self._encode = encode
-        self._steps = steps
+        self._codec = codec
         self._slice = time_slice
         self._records = Payload()
         self._indexes = Payload()
@@ -183,7 +183,7 @@ class BaseWriter:
         self._slice.note()
         data = await read_raw(self._storage, self._run_id, place, place.length)
         self._slice.begin()
-        append: Append = decode_items(data, self._run_id, place, self._steps)
+        append: Append = decode_items(data, self._run_id, place, self._codec)
         payload = Payload()
         payload.add(items_head(append.key, append.start, len(append.items)))
         for item in append.items:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import anyio
 
 from kernelckpt.abc import StorageBackend
-from kernelckpt.codec.version import UpgradeStep
+from kernelckpt.codec.codec import Codec
 from kernelckpt.errors import CorruptionError, FencedError, StorageError
 from kernelckpt.log.appender import Appender
 from kernelckpt.log.base_policy import BasePolicy
@@ -39,7 +37,7 @@ class Bases:
         loaded: LoadedRun,
         options: LogOptions,
         encode: RecordEncoder,
-        steps: Mapping[int, UpgradeStep],
+        codec: Codec,
     ) -> None:
         """Go on from the run as it was loaded; entries go through `writer`."""
         self._storage = storage
@@ -49,10 +47,10 @@ class Bases:
         self._policy = policy
         self._options = options
         self._encode = encode
-        self._steps = steps
+        self._codec = codec
         self._bad_bases = loaded.bad_bases
         self._facts = loaded.facts
-        self._segments = SegmentMap(storage, run_id, steps)
+        self._segments = SegmentMap(storage, run_id, codec)
         self._written = 0
         self._lock = anyio.Lock()
 
@@ -81,8 +79,8 @@ class Bases:
                 self._run_id,
                 self._appender.epoch,
                 segments=self._segments,
-                read_facts=StateReader(self._storage, self._run_id, self._steps).facts_of,
-                steps=self._steps,
+                read_facts=StateReader(self._storage, self._run_id, self._codec).facts_of,
+                codec=self._codec,
                 time_slice=time_slice,
             )
             try:
@@ -121,6 +119,7 @@ class Bases:
                 kind + number,
                 since=since,
                 time_slice=time_slice,
+                wrapper=self._codec.wrapper(),
             )
             for kind in (BASE_BLOB, ITEMS_BLOB)
         )
@@ -133,7 +132,7 @@ class Bases:
             segments=self._segments,
             sparse=sparse,
             encode=self._encode,
-            steps=self._steps,
+            codec=self._codec,
             time_slice=time_slice,
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from kernelckpt.abc import PART_BYTES, StorageBackend
 from kernelckpt.codec.entry import BlobHeader, BlobPointer
+from kernelckpt.codec.envelope import Wrapper
 from kernelckpt.codec.frame import blob_origin, encode_plain
 from kernelckpt.log.container_writer import ContainerWriter, Payload
 from kernelckpt.log.time_slice import TimeSlice
@@ -30,6 +31,7 @@ class BlobWriter:
         *,
         since: int,
         time_slice: TimeSlice,
+        wrapper: Wrapper,
     ) -> None:
         """Nothing is written before the first part is full."""
         self.name = name
@@ -38,9 +40,10 @@ class BlobWriter:
         self._run_id = run_id
         self._epoch = epoch
         self._since = since
+        self._key_id = wrapper.key_id
         self._slice = time_slice
-        header = encode_plain(BlobHeader(run_id=run_id, name=name, since=since))
-        self._container = ContainerWriter(blob_origin(run_id, name), header, time_slice)
+        header = encode_plain(BlobHeader(run_id=run_id, name=name, since=since, key=wrapper.key_id))
+        self._container = ContainerWriter(blob_origin(run_id, name), header, time_slice, wrapper)
         self._parts = 0
 
     async def add(self, kind: int, payload: Payload) -> tuple[int, int]:
@@ -62,7 +65,7 @@ class BlobWriter:
         self._slice.note()
         info = await self._storage.finish_blob(self._run_id, self._epoch, self.name)
         self._slice.begin()
-        return BlobPointer(self.name, info.size, digest, self._since)
+        return BlobPointer(self.name, info.size, digest, self._since, self._key_id)
 
     async def _flush(self) -> None:
         for part in _parts(self._container.take()):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from kernelckpt.codec.frame import closing, container_digest, frame_digest, frame_head
+from anyio import to_thread
+
+from kernelckpt.codec.envelope import PLAIN, Wrapper
+from kernelckpt.codec.frame import closing, container_digest, frame_digest, frame_head, frame_place
 from kernelckpt.log.time_slice import TimeSlice
 
 FRAME_BYTES = 64 * 1024
@@ -12,6 +15,8 @@ FRAME_BYTES = 64 * 1024
 
 _JOIN_BYTES = 16 * 1024
 _HASH_BYTES = 128 * 1024
+_THREAD_BYTES = 256 * 1024
+"""Payloads from this size on are wrapped beside the event loop."""
 
 
 class Payload:
@@ -51,21 +56,23 @@ class ContainerWriter:
         waiting: bytes not yet taken.
     """
 
-    def __init__(self, origin: bytes, header: bytes, time_slice: TimeSlice) -> None:
-        """Begin with the header; `origin` ties the frames to this container."""
+    def __init__(self, origin: bytes, header: bytes, time_slice: TimeSlice, wrapper: Wrapper) -> None:
+        """Begin with the header; `origin` ties the frames to this container, `wrapper` is for it alone."""
         self.size = len(header)
         self.waiting = len(header)
         self._origin = origin
         self._slice = time_slice
         self._pieces = [header]
-        self._digest = container_digest(header)
+        self._wrapper = wrapper
+        self._digest = container_digest(header, wrapper.mac)
         self._frames = 0
 
     async def add(self, kind: int, payload: Payload) -> tuple[int, int]:
         """Add a frame; returns its offset and length."""
         offset = self.size
-        hasher = frame_digest(self._origin, offset, kind, payload.size)
-        pieces = payload.pieces()
+        encoding, pieces = await self._wrap(kind, payload)
+        size = sum(map(len, pieces))
+        hasher = frame_digest(self._origin, offset, kind, size, encoding=encoding)
         for chunk in _chunks(pieces):
             hasher.update(chunk)
             if self._slice.over:
@@ -73,7 +80,7 @@ class ContainerWriter:
         digest = hasher.digest()
         self._digest.update(digest)
         self._frames += 1
-        self._put([frame_head(kind, digest, payload.size), *pieces])
+        self._put([frame_head(kind, digest, size, encoding=encoding), *pieces])
         return offset, self.size - offset
 
     def finish(self) -> bytes:
@@ -87,6 +94,20 @@ class ContainerWriter:
         pieces, self._pieces = self._pieces, []
         self.waiting = 0
         return pieces
+
+    async def _wrap(self, kind: int, payload: Payload) -> tuple[int, Sequence[bytes]]:
+        """The encoding of a payload, and the pieces to write."""
+        pieces = payload.pieces()
+        if not self._wrapper.changes_payloads:
+            return PLAIN, pieces
+        place = frame_place(self._origin, self.size, kind)
+        if payload.size < _THREAD_BYTES:
+            encoding, data = self._wrapper.wrap(b"".join(pieces), self.size, place)
+        else:
+            self._slice.note()
+            encoding, data = await to_thread.run_sync(self._wrapper.wrap, b"".join(pieces), self.size, place)
+            self._slice.begin()
+        return encoding, [data]
 
     def _put(self, pieces: list[bytes]) -> None:
         added = sum(map(len, pieces))

@@ -10,10 +10,10 @@ from msgspec import Struct
 from kernelckpt.abc import Key
 from kernelckpt.codec.change import Reference, encode_remove, items_head, put_head
 from kernelckpt.codec.entry import EntryHeader, EntryMeta, encode_meta
+from kernelckpt.codec.envelope import MAX_PAYLOAD_BYTES, Wrapper
 from kernelckpt.codec.frame import (
     BASE,
     ITEMS,
-    MAX_PAYLOAD_BYTES,
     MAX_TEXT_BYTES,
     NO_DIGEST,
     RECORDS,
@@ -102,13 +102,19 @@ class EntryEncoder:
     """Encodes one batch for one position."""
 
     def __init__(
-        self, batch: Batch, position: Position, encode: RecordEncoder, time_slice: TimeSlice
+        self,
+        batch: Batch,
+        position: Position,
+        encode: RecordEncoder,
+        time_slice: TimeSlice,
+        wrapper: Wrapper,
     ) -> None:
         """Prepare the header; `encode` gives the bytes of records staged as structs."""
         self._batch = batch
         self._position = position
         self._encode = encode
         self._slice = time_slice
+        self._mac = wrapper.mac
         self._header = EntryHeader(
             kind="base" if batch.facts else "delta",
             run_id=position.run_id,
@@ -120,9 +126,10 @@ class EntryEncoder:
             wall_ms=position.wall_ms,
             turn=batch.turn,
             changes=batch.changes,
+            key=wrapper.key_id,
         )
         origin = entry_origin(position.run_id, position.epoch, position.sequence)
-        self._writer = ContainerWriter(origin, encode_plain(self._header), time_slice)
+        self._writer = ContainerWriter(origin, encode_plain(self._header), time_slice, wrapper)
         self._references: list[tuple[StreamReferences, Reference, int]] = []
 
     async def run(self) -> Attempt:
@@ -187,12 +194,13 @@ class EntryEncoder:
             changes=header.changes,
             trigger=batch.trigger,
             state=batch.facts.state if batch.facts else None,
+            key=header.key,
         )
         epoch, sequence = position.epoch, position.sequence
         return Attempt(
             batch=batch,
             pieces=self._writer.take(),
-            meta=encode_meta(meta, position.run_id, epoch, sequence),
+            meta=encode_meta(meta, position.run_id, epoch, sequence, self._mac),
             tip=Tip(epoch, sequence, digest),
             references=self._references,
             info=CheckpointInfo.of(meta, epoch, sequence, self._writer.size, commit=batch.commit),

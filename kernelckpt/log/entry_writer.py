@@ -8,6 +8,7 @@ from typing import NoReturn, TypeAlias
 import anyio
 
 from kernelckpt.abc import Change, Clock, Key
+from kernelckpt.codec.codec import Codec
 from kernelckpt.codec.entry import BaseFacts
 from kernelckpt.errors import (
     CheckpointFailedError,
@@ -49,6 +50,7 @@ class EntryWriter:
         appender: Appender,
         *,
         encode: RecordEncoder,
+        codec: Codec,
         clock: Clock,
         options: LogOptions,
         stats: LogStats,
@@ -67,6 +69,7 @@ class EntryWriter:
         self._run_id = run_id
         self._appender = appender
         self._encode = encode
+        self._codec = codec
         self._clock = clock
         self._options = options
         self.stats = stats
@@ -174,7 +177,8 @@ class EntryWriter:
         )
         time_slice = TimeSlice(self._options.slice_seconds, self.stats)
         try:
-            attempt = await EntryEncoder(batch, position, self._encode, time_slice).run()
+            wrapper = self._codec.wrapper()
+            attempt = await EntryEncoder(batch, position, self._encode, time_slice, wrapper).run()
         except Exception as error:  # noqa: BLE001 - what a record raises, it raises at the next try too
             message = f"run {self._run_id!r}: what was staged cannot be encoded: {error}"
             self._give_up(message, getattr(error, "hint", ""), error)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 
 from kernelckpt.abc import StorageBackend
+from kernelckpt.codec.codec import PLAIN_CODEC, Codec
 from kernelckpt.codec.entry import EntryMeta
-from kernelckpt.codec.version import UPGRADES, UpgradeStep
 from kernelckpt.log.chain import ChainEntry
 from kernelckpt.log.checkpoint_info import CheckpointInfo
 from kernelckpt.log.entry_encoder import Tip
@@ -20,7 +20,7 @@ async def list_checkpoints(
     run_id: str,
     newest: int | None = None,
     *,
-    steps: Mapping[int, UpgradeStep] = UPGRADES,
+    codec: Codec = PLAIN_CODEC,
 ) -> list[CheckpointInfo]:
     """The checkpoints of a run, oldest first; `damage` says which cannot be restored, and why.
 
@@ -31,13 +31,13 @@ async def list_checkpoints(
         storage: where the run is.
         run_id: the run.
         newest: list only so many of the newest.
-        steps: upgrade steps for older formats.
+        codec: what is at hand to read it.
 
     Raises:
         NotFoundError: no such run.
         UnsupportedVersionError: it was written by a newer version.
     """
-    links = await _gather(Listing(storage, run_id, steps), newest)
+    links = await _gather(Listing(storage, run_id, codec), newest)
     blobs = {blob.name for blob in await storage.list_blobs(run_id)}
     found = _Survey(links, blobs).infos()
     return found if newest is None else found[max(len(found) - newest, 0) :]

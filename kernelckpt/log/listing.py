@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
 
 from msgspec import Struct
 
 from kernelckpt.abc import EntryInfo, StorageBackend
+from kernelckpt.codec.codec import PLAIN_CODEC, Codec
 from kernelckpt.codec.entry import EntryMeta, decode_meta
-from kernelckpt.codec.version import UPGRADES, UpgradeStep
 from kernelckpt.errors import CorruptionError, DecodeError
 
 _WINDOW = 1000
@@ -34,14 +33,14 @@ class Link(Struct, frozen=True):
         return self.meta is not None and self.meta.kind == "base"
 
 
-def to_link(info: EntryInfo, run_id: str, steps: Mapping[int, UpgradeStep] = UPGRADES) -> Link:
+def to_link(info: EntryInfo, run_id: str, codec: Codec = PLAIN_CODEC) -> Link:
     """An entry with its metadata decoded.
 
     Raises:
         UnsupportedVersionError: it was written by a newer version.
     """
     try:
-        meta = decode_meta(info.meta, run_id, info.epoch, info.sequence, steps)
+        meta = decode_meta(info.meta, run_id, info.epoch, info.sequence, codec)
     except (CorruptionError, DecodeError) as error:
         return Link(info, None, info.damage or error.message)
     return Link(info, meta, info.damage)
@@ -50,13 +49,11 @@ def to_link(info: EntryInfo, run_id: str, steps: Mapping[int, UpgradeStep] = UPG
 class Listing:
     """The entries of a run at one time; windows once fetched are not fetched again."""
 
-    def __init__(
-        self, storage: StorageBackend, run_id: str, steps: Mapping[int, UpgradeStep] = UPGRADES
-    ) -> None:
+    def __init__(self, storage: StorageBackend, run_id: str, codec: Codec = PLAIN_CODEC) -> None:
         """Nothing is fetched yet."""
         self._storage = storage
         self._run_id = run_id
-        self._steps = steps
+        self._codec = codec
         self._windows: dict[int, dict[int, Link]] = {}
         self._numbers: dict[int, list[int]] = {}
 
@@ -96,7 +93,7 @@ class Listing:
             after = index * _WINDOW
             found = await self._storage.list_entries(self._run_id, after=after, limit=_WINDOW)
             window = {
-                info.sequence: to_link(info, self._run_id, self._steps)
+                info.sequence: to_link(info, self._run_id, self._codec)
                 for info in found
                 if info.sequence <= after + _WINDOW
             }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from math import inf
 
 from kernelckpt.abc import BlobInfo, EntryInfo, StorageBackend
+from kernelckpt.codec.codec import Codec
 from kernelckpt.codec.entry import BaseFacts, BlobPointer
-from kernelckpt.codec.version import UpgradeStep
 from kernelckpt.errors import NotFoundError
 from kernelckpt.log.chain import ChainEntry, Damage, plan
 from kernelckpt.log.listing import Listing
@@ -30,7 +30,7 @@ class Pruner:
         *,
         segments: SegmentMap,
         read_facts: Callable[[ChainEntry], Awaitable[BaseFacts]],
-        steps: Mapping[int, UpgradeStep],
+        codec: Codec,
         time_slice: TimeSlice,
     ) -> None:
         """Prune by this map, which is up to date; `read_facts` reads the entry of a base."""
@@ -39,7 +39,7 @@ class Pruner:
         self._epoch = epoch
         self._segments = segments
         self._read_facts = read_facts
-        self._steps = steps
+        self._codec = codec
         self._slice = time_slice
         self._needed: list[tuple[float, float]] = []
         self._blobs: set[str] = set()
@@ -78,7 +78,7 @@ class Pruner:
 
     async def _keep_pin(self, pin: int, bad_bases: Collection[int]) -> None:
         try:
-            found = await plan(Listing(self._storage, self._run_id, self._steps), pin, bad_bases=bad_bases)
+            found = await plan(Listing(self._storage, self._run_id, self._codec), pin, bad_bases=bad_bases)
         except Damage as damage:
             raise NotFoundError(
                 f"checkpoint {pin} of run {self._run_id!r} is pinned, but cannot be restored: {damage}",

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 import anyio.lowlevel
 from msgspec import Struct
 
 from kernelckpt.abc import Key, StorageBackend
+from kernelckpt.codec.codec import PLAIN_CODEC, Codec
 from kernelckpt.codec.entry import BaseFacts
-from kernelckpt.codec.version import UPGRADES, UpgradeStep
 from kernelckpt.errors import CorruptionError, NotFoundError
 from kernelckpt.log.chain import ChainEntry, Damage, Plan, plan
 from kernelckpt.log.checkpoint_info import CheckpointInfo
@@ -101,7 +100,7 @@ async def read_run(
     on_corruption: OnCorruption = "refuse",
     *,
     head: int = 0,
-    steps: Mapping[int, UpgradeStep] = UPGRADES,
+    codec: Codec = PLAIN_CODEC,
 ) -> LoadedRun:
     """Read a run without owning it; nothing is changed.
 
@@ -112,7 +111,7 @@ async def read_run(
         on_corruption: "refuse" raises; "fall_back" takes the newest checkpoint that is whole, says in
             `notes` what was left out, and changes nothing.
         head: the newest number known to have been acknowledged; a listing that ends before is damage.
-        steps: upgrade steps for older formats.
+        codec: what is at hand to read it.
 
     Raises:
         NotFoundError: no such run, or no such checkpoint (any more).
@@ -120,7 +119,7 @@ async def read_run(
         UnsupportedVersionError: it was written by a newer version.
     """
     for attempt in range(_TRIES):
-        reading = _Reading(storage, run_id, head, steps)
+        reading = _Reading(storage, run_id, head, codec)
         try:
             return await reading.run(at)
         except Damage as damage:
@@ -135,14 +134,12 @@ async def read_run(
 class _Reading:
     """One try at reading a run, on one listing."""
 
-    def __init__(
-        self, storage: StorageBackend, run_id: str, head: int, steps: Mapping[int, UpgradeStep]
-    ) -> None:
+    def __init__(self, storage: StorageBackend, run_id: str, head: int, codec: Codec) -> None:
         self._storage = storage
         self._run_id = run_id
         self._head = head
-        self._steps = steps
-        self._listing = Listing(storage, run_id, steps)
+        self._codec = codec
+        self._listing = Listing(storage, run_id, codec)
         self._newest: Link | None = None
 
     async def run(self, at: int | None) -> LoadedRun:
@@ -234,7 +231,7 @@ class _Reading:
 
     async def _load(self, target: int, bad_bases: tuple[int, ...]) -> LoadedRun:
         path = await plan(self._listing, target, bad_bases=bad_bases)
-        reader = StateReader(self._storage, self._run_id, self._steps)
+        reader = StateReader(self._storage, self._run_id, self._codec)
         streams = await reader.read(path)
         deltas = [entry for entry in path.entries if entry.meta.kind == "delta"]
         return LoadedRun(

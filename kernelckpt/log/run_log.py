@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import anyio
 
 from kernelckpt.abc import Change, Claim, Clock, StorageBackend
+from kernelckpt.codec.codec import PLAIN_CODEC, Codec
 from kernelckpt.codec.entry import MAX_TRIGGER_BYTES
 from kernelckpt.codec.frame import encode_plain
-from kernelckpt.codec.version import UPGRADES, UpgradeStep
 from kernelckpt.errors import UsageError
 from kernelckpt.log.appender import Appender
 from kernelckpt.log.base_policy import BasePolicy
@@ -46,7 +46,7 @@ class RunLog:
         clock: Clock,
         options: LogOptions,
         on_failure: OnFailure | None,
-        steps: Mapping[int, UpgradeStep],
+        codec: Codec,
     ) -> None:
         """Go on from `loaded` under `claim`; use `open`."""
         self.run_id = loaded.run_id
@@ -74,6 +74,7 @@ class RunLog:
             self.run_id,
             appender,
             encode=encode,
+            codec=codec,
             clock=clock,
             options=options,
             stats=self.stats,
@@ -92,7 +93,7 @@ class RunLog:
             loaded=loaded,
             options=options,
             encode=encode,
-            steps=steps,
+            codec=codec,
         )
         self._wake = anyio.Event()
         self._stopped: anyio.Event | None = None
@@ -112,7 +113,7 @@ class RunLog:
         on_corruption: OnCorruption = "refuse",
         options: LogOptions | None = None,
         on_failure: OnFailure | None = None,
-        steps: Mapping[int, UpgradeStep] = UPGRADES,
+        codec: Codec = PLAIN_CODEC,
     ) -> RunLog:
         """Become the run's owner and read it; a run that does not exist is created.
 
@@ -127,18 +128,19 @@ class RunLog:
             on_corruption: see `read_run`.
             options: when bases pay, and how failures are met.
             on_failure: told of each failed attempt: the error, and how many failed in a row.
-            steps: upgrade steps for older formats.
+            codec: how it is written, and what is at hand to read it.
 
         Raises:
             RunOwnedError: its owner is alive.
             CorruptionError: acknowledged bytes are damaged or missing.
             UnsupportedVersionError: it was written by a newer version.
+            EncryptionError: it is not encrypted with a key at hand, or should be.
             StorageError: the storage cannot be used.
         """
         claim = await acquire(storage, run_id, holder, owner_wait=owner_wait, takeover=takeover, clock=clock)
         try:
             loaded = await read_run(
-                storage, run_id, on_corruption=on_corruption, head=claim.head, steps=steps
+                storage, run_id, on_corruption=on_corruption, head=claim.head, codec=codec
             )
         except BaseException:
             await _release(storage, run_id, claim.epoch)
@@ -151,7 +153,7 @@ class RunLog:
             clock=clock,
             options=options or LogOptions(),
             on_failure=on_failure,
-            steps=steps,
+            codec=codec,
         )
 
     @property

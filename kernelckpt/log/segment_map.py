@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
 
 from msgspec import Struct
 
 from kernelckpt.abc import EntryInfo, StorageBackend
+from kernelckpt.codec.codec import Codec
 from kernelckpt.codec.entry import EntryMeta
-from kernelckpt.codec.version import UpgradeStep
 from kernelckpt.log.chain import ChainEntry
 from kernelckpt.log.listing import to_link
 from kernelckpt.log.time_slice import TimeSlice
@@ -54,13 +53,13 @@ class SegmentMap:
         bases: the bases on the chain, oldest first.
     """
 
-    def __init__(self, storage: StorageBackend, run_id: str, steps: Mapping[int, UpgradeStep]) -> None:
+    def __init__(self, storage: StorageBackend, run_id: str, codec: Codec) -> None:
         """Nothing is listed yet."""
         self.segments: list[Segment] = []
         self.bases: list[ChainEntry] = []
         self._storage = storage
         self._run_id = run_id
-        self._steps = steps
+        self._codec = codec
         self._known = 0
 
     async def refresh(self, time_slice: TimeSlice) -> None:
@@ -102,7 +101,7 @@ class SegmentMap:
         segment.last = info.sequence
         segment.entries += 1
         segment.size += info.size
-        link = to_link(info, self._run_id, self._steps)
+        link = to_link(info, self._run_id, self._codec)
         if link.meta is None or link.damage:
             segment.kept = True
         if link.meta is not None:

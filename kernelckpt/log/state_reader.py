@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable
 
 from kernelckpt.abc import Append, Key, StorageBackend
 from kernelckpt.codec.change import Reference, decode_changes, decode_index
+from kernelckpt.codec.codec import PLAIN_CODEC, Codec
 from kernelckpt.codec.entry import BaseFacts, BlobHeader, BlobPointer, check_header, decode_facts, header_of
 from kernelckpt.codec.frame import (
     BASE,
@@ -17,7 +18,6 @@ from kernelckpt.codec.frame import (
     blob_origin,
     entry_origin,
 )
-from kernelckpt.codec.version import UPGRADES, UpgradeStep
 from kernelckpt.errors import CorruptionError, FormatError, NotFoundError
 from kernelckpt.log.chain import ChainEntry, Damage, Plan
 from kernelckpt.log.run_state import RunState
@@ -35,16 +35,14 @@ class StateReader:
         bytes_read: how much was read for it.
     """
 
-    def __init__(
-        self, storage: StorageBackend, run_id: str, steps: Mapping[int, UpgradeStep] = UPGRADES
-    ) -> None:
+    def __init__(self, storage: StorageBackend, run_id: str, codec: Codec = PLAIN_CODEC) -> None:
         """Nothing is read yet."""
         self.state = RunState()
         self.facts: BaseFacts | None = None
         self.bytes_read = 0
         self._storage = storage
         self._run_id = run_id
-        self._steps = steps
+        self._codec = codec
 
     async def read(self, plan: Plan) -> dict[Key, list[bytes]]:
         """Put the state together; returns the items of its streams.
@@ -76,7 +74,7 @@ class StateReader:
         return facts
 
     async def _read_streams(self, plan: Plan) -> dict[Key, list[bytes]]:
-        reader = StreamReader(self._storage, self._run_id, self.state, self._steps)
+        reader = StreamReader(self._storage, self._run_id, self.state, self._codec)
         at = plan.base or plan.target
         try:
             self.state.check()
@@ -115,7 +113,7 @@ class StateReader:
 
     def _apply(self, frame: Frame, entry: ChainEntry, where: str) -> int:
         place = None
-        changes = decode_changes(frame, where, self._steps)
+        changes = decode_changes(frame, where, self._codec.steps)
         for change in changes:
             if isinstance(change, Append):
                 epoch, sequence = entry.tip.epoch, entry.sequence
@@ -136,7 +134,9 @@ class StateReader:
         where = f"entry {sequence}"
         data = await self._storage.read(self._run_id, epoch, sequence)
         self.bytes_read += len(data)
-        decoder = ContainerDecoder(entry_origin(self._run_id, epoch, sequence), where, self._steps)
+        decoder = ContainerDecoder(
+            entry_origin(self._run_id, epoch, sequence), where, self._codec, key_id=entry.meta.key
+        )
         view = memoryview(data)
         for begin in range(0, len(data), FEED_BYTES):
             for frame in decoder.feed(view[begin : begin + FEED_BYTES]):
@@ -148,7 +148,9 @@ class StateReader:
 
     async def _blob_frames(self, pointer: BlobPointer) -> AsyncIterator[Frame]:
         where = f"blob {pointer.name}"
-        decoder = ContainerDecoder(blob_origin(self._run_id, pointer.name), where, self._steps)
+        decoder = ContainerDecoder(
+            blob_origin(self._run_id, pointer.name), where, self._codec, key_id=pointer.key
+        )
         size = 0
         while data := await self._storage.read_blob(
             self._run_id, pointer.name, offset=size, length=_READ_BYTES
@@ -160,8 +162,13 @@ class StateReader:
                 for frame in decoder.feed(view[begin : begin + FEED_BYTES]):
                     yield frame
         digest = decoder.finish()
-        version = decoder.header[1]
-        expected = BlobHeader(version=version, run_id=self._run_id, name=pointer.name, since=pointer.since)
+        expected = BlobHeader(
+            version=decoder.header[1],
+            run_id=self._run_id,
+            name=pointer.name,
+            since=pointer.since,
+            key=pointer.key,
+        )
         check_header(decoder.header, expected, where)
         if digest != pointer.digest or size != pointer.size:
             raise CorruptionError(f"{where}: it is not the one its entry names")

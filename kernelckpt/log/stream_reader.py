@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from kernelckpt.abc import PART_BYTES, Append, Key, StorageBackend
 from kernelckpt.codec.change import Reference, decode_changes
+from kernelckpt.codec.codec import Codec
 from kernelckpt.codec.frame import blob_origin, decode_frame, entry_origin
-from kernelckpt.codec.version import UpgradeStep
 from kernelckpt.errors import CorruptionError
 from kernelckpt.log.run_state import ReadStream, RunState
 
@@ -21,7 +21,7 @@ async def read_raw(storage: StorageBackend, run_id: str, place: Reference, lengt
     return await storage.read(run_id, place.epoch, place.sequence, offset=place.offset, length=length)
 
 
-def decode_items(data: bytes, run_id: str, place: Reference, steps: Mapping[int, UpgradeStep]) -> Append:
+def decode_items(data: bytes, run_id: str, place: Reference, codec: Codec) -> Append:
     """The frame of items that a reference names.
 
     Raises:
@@ -32,8 +32,8 @@ def decode_items(data: bytes, run_id: str, place: Reference, steps: Mapping[int,
         origin = blob_origin(run_id, place.blob)
     else:
         origin = entry_origin(run_id, place.epoch, place.sequence)
-    frame = decode_frame(data, origin, place.offset, where)
-    changes = decode_changes(frame, where, steps)
+    frame = decode_frame(data, origin, place.offset, where, codec)
+    changes = decode_changes(frame, where, codec.steps)
     if len(changes) != 1 or not isinstance(changes[0], Append) or changes[0].start != place.start:
         raise CorruptionError(f"{where}: not the items that were to be there")
     return changes[0]
@@ -42,15 +42,13 @@ def decode_items(data: bytes, run_id: str, place: Reference, steps: Mapping[int,
 class StreamReader:
     """Brings the items of a state's streams into memory."""
 
-    def __init__(
-        self, storage: StorageBackend, run_id: str, state: RunState, steps: Mapping[int, UpgradeStep]
-    ) -> None:
+    def __init__(self, storage: StorageBackend, run_id: str, state: RunState, codec: Codec) -> None:
         """Read for this state; frames it has at hand are not read again."""
         self.bytes_read = 0
         self._storage = storage
         self._run_id = run_id
         self._state = state
-        self._steps = steps
+        self._codec = codec
 
     async def read(self) -> dict[Key, list[bytes]]:
         """Every stream's items, in order.
@@ -76,7 +74,7 @@ class StreamReader:
         for place in places:
             begin = place.offset - first.offset
             piece = data[begin : begin + place.length]
-            self._state.at_hand[place] = decode_items(piece, self._run_id, place, self._steps).items
+            self._state.at_hand[place] = decode_items(piece, self._run_id, place, self._codec).items
 
     def _join(self, key: Key, stream: ReadStream) -> list[bytes]:
         items: list[bytes] = []

@@ -20,6 +20,7 @@ from kernelckpt.codec.change import (
     items_head,
     put_head,
 )
+from kernelckpt.codec.codec import Codec
 from kernelckpt.codec.entry import (
     BlobPointer,
     EntryHeader,
@@ -47,11 +48,11 @@ from kernelckpt.codec.frame import (
     frame_digest,
     frame_head,
 )
-from kernelckpt.codec.version import FORMAT_VERSION, check_version, upgrade
+from kernelckpt.codec.version import FORMAT_VERSION, UPGRADES, check_version, upgrade
 from kernelckpt.errors import CorruptionError, DecodeError, FormatError, UnsupportedVersionError, UsageError
 
 ORIGIN = entry_origin("run", 1, 2)
-HEADER = ("kckpt", FORMAT_VERSION, "delta", "run", 1, 2)
+HEADER = ("kckpt", FORMAT_VERSION, "delta", "run", 1, 2, "")
 KEY = ("row", "a", 0)
 
 
@@ -193,8 +194,8 @@ def test_unknown_frame_types_are_refused(kind):
 
 
 def test_unknown_encodings_are_refused():
-    with pytest.raises(UnsupportedVersionError, match="encoding 1"):
-        decode_frame(frame(b"", encoding=1), ORIGIN, 0, "here")
+    with pytest.raises(UnsupportedVersionError, match="encoding 4"):
+        decode_frame(frame(b"", encoding=4), ORIGIN, 0, "here")
 
 
 BOMBS = {
@@ -395,10 +396,11 @@ def test_headers_are_compared_with_what_was_listed():
 
 
 def test_newer_versions_are_named():
-    data, _ = container(header=("kckpt", 2, "a header", "of another", "shape"))
+    newer = FORMAT_VERSION + 1
+    data, _ = container(header=("kckpt", newer, "a header", "of another", "shape"))
     with pytest.raises(UnsupportedVersionError) as caught:
         decode(data)
-    assert (caught.value.found, caught.value.supported) == (2, 1)
+    assert (caught.value.found, caught.value.supported) == (newer, FORMAT_VERSION)
 
 
 @pytest.mark.parametrize("found", [-1, "1", None, True])
@@ -411,7 +413,7 @@ def test_older_versions_go_through_their_steps():
     def step(changes):
         return [Put(change.key, change.record.upper()) for change in changes]
 
-    steps = {0: step}
+    steps = {0: step, **UPGRADES}
     payload = records(Put(KEY, b"old"))
     assert check_version(0, "here", steps) == 0
     assert decode_changes(as_frame(RECORDS, payload, 0), "here", steps) == [Put(KEY, b"OLD")]
@@ -419,9 +421,9 @@ def test_older_versions_go_through_their_steps():
     with pytest.raises(UnsupportedVersionError, match="no step leads from 0 to 1"):
         check_version(0, "here", {})
     old, digest = container(payload, header=("kckpt", 0, "delta"), version=0)
-    decoder = ContainerDecoder(ORIGIN, "entry 2", steps)
+    decoder = ContainerDecoder(ORIGIN, "entry 2", Codec(steps=steps))
     (found,) = decoder.feed(old)
     assert (found.version, decoder.finish()) == (0, digest)
     mixed, _ = container(payload, header=("kckpt", 0, "delta"))
     with pytest.raises(DecodeError, match="another version"):
-        list(ContainerDecoder(ORIGIN, "entry 2", steps).feed(mixed))
+        list(ContainerDecoder(ORIGIN, "entry 2", Codec(steps=steps)).feed(mixed))

@@ -15,8 +15,9 @@ import every_record
 import life
 from msgspec import Struct
 
-from kernelckpt import CheckpointHook, FileStorage, KernelSnapshot, LogOptions, load
+from kernelckpt import CheckpointHook, FileStorage, KernelSnapshot, KeyRing, LogOptions, load
 from kernelckpt.abc import Change
+from kernelckpt.codec.codec import PLAIN_CODEC, Codec
 from kernelckpt.codec.record import encode_record
 from kernelckpt.codec.version import FORMAT_VERSION
 from kernelckpt.log import RunLog, list_checkpoints, read_run
@@ -41,6 +42,11 @@ class NamelessStorage(FileStorage):
         return await super().acquire(run_id, "the writer of golden runs", takeover=takeover)
 
 
+SEALED = "sealed"
+"""The run that is encrypted and compressed; its keys are no secret."""
+KEYS = {"k1": bytes(range(32)), "k2": bytes(range(32, 64))}
+
+
 class GoldenRun(Struct, frozen=True):
     """A run as it was written: where, its id, and the snapshot of each of its checkpoints beside it."""
 
@@ -51,6 +57,11 @@ class GoldenRun(Struct, frozen=True):
     def states(self) -> dict[int, Path]:
         """The JSON snapshots, by the number of their checkpoint."""
         return {int(path.stem): path for path in sorted(self.folder.glob("*.json"))}
+
+    @property
+    def keys(self) -> KeyRing | None:
+        """What it is encrypted with."""
+        return KeyRing(KEYS, accept_plaintext=True) if self.run_id == SEALED else None
 
     @property
     def newest(self) -> KernelSnapshot:
@@ -68,13 +79,22 @@ def golden_runs(version: int = FORMAT_VERSION) -> list[GoldenRun]:
     return [GoldenRun(folder, folder.name) for folder in sorted(found) if (folder / "storage").is_dir()]
 
 
-async def own(storage: FileStorage, run_id: str, commits: Sequence[Sequence[Change]], *, base: bool) -> None:
+async def own(
+    storage: FileStorage,
+    run_id: str,
+    commits: Sequence[Sequence[Change]],
+    *,
+    base: bool,
+    codec: Codec = PLAIN_CODEC,
+) -> None:
     """What one owner does: a base of what it finds, if asked for, then these commits."""
     options = LogOptions(sparse_below=0.9)
     clock = ManualClock()
-    log = await RunLog.open(storage, run_id, holder="", clock=clock, encode=encode_record, options=options)
+    log = await RunLog.open(
+        storage, run_id, holder="", clock=clock, encode=encode_record, options=options, codec=codec
+    )
     if base:
-        live = await read_run(storage, run_id)
+        live = await read_run(storage, run_id, codec=codec)
         await log.write_base(iter([*live.records.items(), *((key, None) for key in live.streams)]))
     for changes in commits:
         log.stage(changes, log.staged_commit + 1, 7)
@@ -82,13 +102,23 @@ async def own(storage: FileStorage, run_id: str, commits: Sequence[Sequence[Chan
     await log.aclose()
 
 
-async def write_every(storage: FileStorage) -> None:
+async def write_every(
+    storage: FileStorage, run_id: str = "every", codecs: Sequence[Codec] = (PLAIN_CODEC,) * 4
+) -> None:
     """Every kind of record, by four owners; the last base copies items into a blob of their own."""
     commits = every_record.commits()
-    await own(storage, "every", commits[:1], base=False)
-    await own(storage, "every", commits[1:3], base=True)
-    await own(storage, "every", [], base=True)
-    await own(storage, "every", commits[3:], base=True)
+    await own(storage, run_id, commits[:1], base=False, codec=codecs[0])
+    await own(storage, run_id, commits[1:3], base=True, codec=codecs[1])
+    await own(storage, run_id, [], base=True, codec=codecs[2])
+    await own(storage, run_id, commits[3:], base=True, codec=codecs[3])
+
+
+async def write_sealed(storage: FileStorage) -> None:
+    """The same, begun without keys, compressed, then encrypted with one key, then with another."""
+    rings = [KeyRing(KEYS, active, accept_plaintext=True) for active in KEYS]
+    await write_every(
+        storage, SEALED, [PLAIN_CODEC, Codec(compression=3), *(Codec(ring, 3) for ring in rings)]
+    )
 
 
 async def write_life(storage: FileStorage) -> None:
@@ -107,16 +137,17 @@ async def write(folder: Path, run_id: str, how: Callable[[FileStorage], Awaitabl
     """Write a run, and beside it the snapshots of its first base and of its newest checkpoint."""
     async with NamelessStorage(folder / "storage", ops=FixedOps()) as storage:
         await how(storage)
-        infos = await list_checkpoints(storage, run_id)
+        keys = KeyRing(KEYS, accept_plaintext=True) if run_id == SEALED else None
+        infos = await list_checkpoints(storage, run_id, codec=Codec(keys))
         first = next(info.sequence for info in infos if info.kind == "base")
         for number in (first, infos[-1].sequence):
-            text = (await load(storage, run_id, number)).to_json()
+            text = (await load(storage, run_id, number, keys=keys)).to_json()
             (folder / f"{number}.json").write_text(text + "\n")
 
 
 def main() -> None:
     """Write what is missing."""
-    for run_id, how in (("every", write_every), ("life", write_life)):
+    for run_id, how in (("every", write_every), (SEALED, write_sealed), ("life", write_life)):
         folder = HERE / f"v{FORMAT_VERSION}" / run_id
         if not folder.exists():
             folder.mkdir(parents=True)

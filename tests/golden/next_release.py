@@ -20,7 +20,7 @@ class NextVersion(SourceFileLoader):
 
     def exec_module(self, module):
         super().exec_module(module)
-        module.UPGRADES = {module.FORMAT_VERSION: louder}
+        module.UPGRADES = {**module.UPGRADES, module.FORMAT_VERSION: louder}
         module.FORMAT_VERSION += 1
 
 

@@ -14,6 +14,7 @@ from next_release import louder, shout
 from kernelckpt import CheckpointHook, FileStorage, KernelSnapshot, RestoreFrom, load, verify
 from kernelckpt.checkpoint.load import snapshot_of_run
 from kernelckpt.codec import version
+from kernelckpt.codec.codec import Codec
 from kernelckpt.codec.record import RECORD_TYPES, STREAM_ITEMS
 from kernelckpt.errors import UnsupportedVersionError
 from kernelckpt.log import list_checkpoints, read_run
@@ -42,27 +43,27 @@ async def storage(run, tmp_path):
 async def test_each_checkpoint_is_what_it_was(run, storage):
     assert len(run.states) == 2, "a base and the newest checkpoint"
     for number, path in run.states.items():
-        snapshot = await load(storage, run.run_id, number)
+        snapshot = await load(storage, run.run_id, number, keys=run.keys)
         assert json.loads(snapshot.to_json()) == json.loads(path.read_text())
         assert KernelSnapshot.from_json(path.read_text()) == snapshot
-    assert await load(storage, run.run_id) == run.newest
+    assert await load(storage, run.run_id, keys=run.keys) == run.newest
 
 
 async def test_every_checkpoint_that_is_listed_can_be_read(run, storage):
-    infos = await list_checkpoints(storage, run.run_id)
+    infos = await list_checkpoints(storage, run.run_id, codec=Codec(run.keys))
     assert [info.damage for info in infos] == [""] * max(run.states)
     assert {info.kind for info in infos} == {"base", "delta"}
     for info in infos:
-        assert (await load(storage, run.run_id, info.sequence)).turn >= 0
+        assert (await load(storage, run.run_id, info.sequence, keys=run.keys)).turn >= 0
     await storage.acquire(run.run_id, "a test")
-    assert len(await list_checkpoints(storage, run.run_id)) == len(infos)
+    assert len(await list_checkpoints(storage, run.run_id, codec=Codec(run.keys))) == len(infos)
 
 
 async def test_the_golden_runs_of_the_present_format_hold_every_kind_of_record_and_stream(tmp_path):
     kinds, blobs = set(), set()
     for golden in PRESENT:
         async with FileStorage(golden.copy(tmp_path)) as storage:
-            loaded = await read_run(storage, golden.run_id)
+            loaded = await read_run(storage, golden.run_id, codec=Codec(golden.keys))
             kinds |= {key[0] for key in (*loaded.records, *loaded.streams)}
             blobs |= {blob.name.split("-")[0] for blob in await storage.list_blobs(golden.run_id)}
     assert kinds == {*RECORD_TYPES, *STREAM_ITEMS}
@@ -99,7 +100,8 @@ async def test_the_snapshot_beside_a_run_goes_on_to_the_same_end():
 async def test_a_step_to_the_next_version_is_taken_for_all_of_a_run(golden, tmp_path, monkeypatch):
     monkeypatch.setattr(version, "FORMAT_VERSION", version.FORMAT_VERSION + 1)
     async with FileStorage(golden.copy(tmp_path)) as storage:
-        loaded = await read_run(storage, golden.run_id, steps={version.FORMAT_VERSION - 1: louder})
+        steps = {**version.UPGRADES, version.FORMAT_VERSION - 1: louder}
+        loaded = await read_run(storage, golden.run_id, codec=Codec(golden.keys, steps=steps))
     assert snapshot_of_run(loaded).contexts == shouted(golden.newest).contexts
     assert snapshot_of_run(loaded).tasks == golden.newest.tasks
 

@@ -8,7 +8,9 @@ from log_kit import RUN, Client, ScriptedStorage, state_of
 
 from kernelckpt.abc import Put
 from kernelckpt.codec.change import Reference
+from kernelckpt.codec.codec import PLAIN_CODEC
 from kernelckpt.codec.entry import _seal
+from kernelckpt.codec.frame import entry_origin
 from kernelckpt.codec.version import FORMAT_VERSION
 from kernelckpt.errors import CorruptionError, FormatError, UnsupportedVersionError
 from kernelckpt.log import Retention, RunLog, list_checkpoints, read_run
@@ -156,9 +158,9 @@ async def test_a_reference_to_other_items_is_refused(client, storage):
     length = next(size for size in range(30, 90) if _is_frame(body, offset, size))
     place = Reference("", 1, 1, offset, length, 0)
     piece = body[offset : offset + length]
-    assert decode_items(piece, RUN, place, {}).items == (b"x",)
+    assert decode_items(piece, RUN, place, PLAIN_CODEC).items == (b"x",)
     with pytest.raises(CorruptionError, match="not the items"):
-        decode_items(piece, RUN, Reference("", 1, 1, offset, length, 5), {})
+        decode_items(piece, RUN, Reference("", 1, 1, offset, length, 5), PLAIN_CODEC)
 
 
 def _is_frame(body, offset, size):
@@ -184,7 +186,7 @@ async def test_swapped_frames_are_refused(client, storage):
     storage.entries()[1] = (info, header + second + first + end)
     with pytest.raises(CorruptionError, match="frame 0"):
         await read_run(storage, RUN)
-    assert [len(value) for value in objects] == [12, 5, 5, 3]
+    assert [len(value) for value in objects] == [13, 5, 5, 3]
 
 
 async def test_corruption_says_what_would_be_lost(client, storage):
@@ -331,7 +333,7 @@ async def test_a_newer_format_is_named(small, storage):
     raw = msgpack.unpackb(info.meta[:-18])
     raw[0] = FORMAT_VERSION + 1
     newer = msgpack.packb([*raw, "a field of the future"])
-    seal = _seal(newer, RUN, 1, 3)
+    seal = _seal(newer, entry_origin(RUN, 1, 3))
     storage.entries()[3] = (type(info)(1, 3, info.size, newer + b"\xc4\x10" + seal), body)
     for choice in ("refuse", "fall_back"):
         with pytest.raises(UnsupportedVersionError) as caught:

@@ -5,12 +5,13 @@ from log_kit import RUN
 
 from kernelckpt.abc import Append, Put
 from kernelckpt.codec import version
+from kernelckpt.codec.codec import Codec
 from kernelckpt.errors import UnsupportedVersionError
 from kernelckpt.log import list_checkpoints, read_run
 
 
 def louder(changes):
-    """A step as a release would register it: records and items were lower case in version 1."""
+    """A step as a release would register it: records and items were lower case in the version before."""
     upgraded = []
     for change in changes:
         if isinstance(change, Put):
@@ -20,6 +21,9 @@ def louder(changes):
         else:
             upgraded.append(change)
     return upgraded
+
+
+STEPS = {version.FORMAT_VERSION: louder}
 
 
 @pytest.fixture
@@ -36,15 +40,15 @@ async def older(client, monkeypatch):
 
 
 async def test_an_older_run_is_upgraded_while_it_is_read(older, storage):
-    steps = {1: louder}
-    loaded = await read_run(storage, RUN, steps=steps)
+    codec = Codec(steps=STEPS)
+    loaded = await read_run(storage, RUN, codec=codec)
     assert loaded.records == {("row", "a", 0): b"ONE", ("row", "b", 0): b"TWO"}
     assert loaded.streams == {("history", "a", 0): [b"HELLO", b"WORLD"]}
     assert loaded.base == 2
-    assert (await read_run(storage, RUN, at=1, steps=steps)).records == {("row", "a", 0): b"ONE"}
-    assert len(await list_checkpoints(storage, RUN, steps=steps)) == 3
+    assert (await read_run(storage, RUN, at=1, codec=codec)).records == {("row", "a", 0): b"ONE"}
+    assert len(await list_checkpoints(storage, RUN, codec=codec)) == 3
 
 
 async def test_an_older_run_without_a_step_is_refused(older, storage):
-    with pytest.raises(UnsupportedVersionError, match="no step leads from 1 to 2"):
-        await read_run(storage, RUN, steps={})
+    with pytest.raises(UnsupportedVersionError, match="no step leads from 2 to 3"):
+        await read_run(storage, RUN, codec=Codec(steps={}))
