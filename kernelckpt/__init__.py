@@ -3,6 +3,7 @@
 from kernelckpt.abc import Clock, Commit, Hook, KernelHost, RuntimeHook, StorageBackend
 from kernelckpt.checkpoint.hook import CheckpointHook
 from kernelckpt.checkpoint.load import load
+from kernelckpt.checkpoint.rekey import RekeyReport, rekey
 from kernelckpt.checkpoint.restore_from import RestoreFrom
 from kernelckpt.checkpoint.stats import HookStats
 from kernelckpt.checkpoint.verify import VerifyReport, verify
@@ -173,6 +174,7 @@ __all__ = [
     "ProviderFailure",
     "Range",
     "RateLimit",
+    "RekeyReport",
     "RenderedContext",
     "Required",
     "ResourceQuota",
@@ -217,6 +219,7 @@ __all__ = [
     "__version__",
     "load",
     "open_storage",
+    "rekey",
     "restore_tcb",
     "tool",
     "verify",

@@ -12,6 +12,7 @@ from kernelckpt.cli.demo import demo
 from kernelckpt.cli.exit_code import EXPLAINED
 from kernelckpt.cli.log import log
 from kernelckpt.cli.prune import prune
+from kernelckpt.cli.rekey import rekey
 from kernelckpt.cli.runs import runs
 from kernelckpt.cli.show import show
 from kernelckpt.cli.verify import verify
@@ -32,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _command in (runs, log, show, verify, prune, demo):
+for _command in (runs, log, show, verify, prune, rekey, demo):
     app.command()(_command)
 
 

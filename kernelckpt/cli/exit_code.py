@@ -6,6 +6,7 @@ from enum import IntEnum
 
 from kernelckpt.errors import (
     CheckpointFailedError,
+    EncryptionError,
     FormatError,
     KernelCkptError,
     NotFoundError,
@@ -26,6 +27,7 @@ class ExitCode(IntEnum):
     OWNED = 4
     CORRUPT = 5
     UNAVAILABLE = 6
+    KEYS = 7
     INTERRUPTED = 130
     OUTPUT_CLOSED = 141
 
@@ -36,6 +38,7 @@ _CODES: tuple[tuple[type[KernelCkptError], ExitCode], ...] = (
     (NotFoundError, ExitCode.NOT_FOUND),
     (OwnershipError, ExitCode.OWNED),
     (FormatError, ExitCode.CORRUPT),
+    (EncryptionError, ExitCode.KEYS),
     (StorageError, ExitCode.UNAVAILABLE),
     (CheckpointFailedError, ExitCode.UNAVAILABLE),
 )
@@ -49,6 +52,7 @@ Exit codes:
   4    the run's owner is alive, or took it over
   5    damaged, or written by a newer version
   6    the storage cannot be used
+  7    encrypted with a key that is not at hand, or not encrypted although there are keys
   130  interrupted
   141  nobody reads the output any more"""
 

@@ -10,9 +10,18 @@ from msgspec.structs import asdict
 from kernelckpt.abc import StorageBackend
 from kernelckpt.cli.command import print_json, run_with_storage
 from kernelckpt.cli.display import shown, size_text, time_text
-from kernelckpt.cli.option import DEFAULT_STORAGE, JsonOption, LimitOption, RunArgument, StorageOption
+from kernelckpt.cli.keys import keys_at_hand
+from kernelckpt.cli.option import (
+    DEFAULT_STORAGE,
+    JsonOption,
+    KeyFileOption,
+    LimitOption,
+    RunArgument,
+    StorageOption,
+)
 from kernelckpt.cli.progress import progress
 from kernelckpt.cli.table import Column, print_table
+from kernelckpt.codec.codec import Codec
 from kernelckpt.log import CheckpointInfo, list_checkpoints
 
 _COLUMNS = (
@@ -33,6 +42,7 @@ def log(
     run: RunArgument,
     *,
     storage: StorageOption = DEFAULT_STORAGE,
+    key_file: KeyFileOption = None,
     limit: LimitOption = _NEWEST,
     json: JsonOption = False,
 ) -> None:
@@ -42,8 +52,9 @@ def log(
     """
 
     async def work(opened: StorageBackend) -> None:
+        codec = Codec(keys_at_hand(key_file))
         with progress("reading checkpoints"):
-            found = await list_checkpoints(opened, run, newest=limit + 1 if limit else None)
+            found = await list_checkpoints(opened, run, newest=limit + 1 if limit else None, codec=codec)
         newest_first = found[::-1]
         more = bool(limit) and len(found) > limit
         kept = newest_first[:limit] if limit else newest_first

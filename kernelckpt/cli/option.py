@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
@@ -19,6 +20,16 @@ LimitOption: TypeAlias = Annotated[
     int, typer.Option("--limit", "-n", min=0, metavar="N", help="Show at most so many; 0 for all.")
 ]
 DEFAULT_LIMIT = 100
+
+KeyFileOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-file",
+        envvar="KERNELCKPT_KEY_FILE",
+        metavar="FILE",
+        help="Keys of encrypted runs: lines id:base64, the active one first. Else KERNELCKPT_KEYS is read.",
+    ),
+]
 
 RunArgument: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 CheckpointArgument: TypeAlias = Annotated[

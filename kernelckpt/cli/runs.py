@@ -10,10 +10,19 @@ import typer
 from kernelckpt.abc import StorageBackend
 from kernelckpt.cli.command import print_json, run_with_storage
 from kernelckpt.cli.display import counted, shown, time_text
-from kernelckpt.cli.option import DEFAULT_LIMIT, DEFAULT_STORAGE, JsonOption, LimitOption, StorageOption
+from kernelckpt.cli.keys import keys_at_hand
+from kernelckpt.cli.option import (
+    DEFAULT_LIMIT,
+    DEFAULT_STORAGE,
+    JsonOption,
+    KeyFileOption,
+    LimitOption,
+    StorageOption,
+)
 from kernelckpt.cli.progress import progress
 from kernelckpt.cli.table import Column, first, print_left_out, print_table
-from kernelckpt.errors import FormatError, NotFoundError
+from kernelckpt.codec.codec import Codec
+from kernelckpt.errors import EncryptionError, FormatError, NotFoundError
 from kernelckpt.log import CheckpointInfo, list_checkpoints
 
 _COLUMNS = (
@@ -26,17 +35,22 @@ _COLUMNS = (
 
 
 def runs(
-    *, storage: StorageOption = DEFAULT_STORAGE, limit: LimitOption = DEFAULT_LIMIT, json: JsonOption = False
+    *,
+    storage: StorageOption = DEFAULT_STORAGE,
+    key_file: KeyFileOption = None,
+    limit: LimitOption = DEFAULT_LIMIT,
+    json: JsonOption = False,
 ) -> None:
     """List the runs of a storage."""
 
     async def work(opened: StorageBackend) -> None:
+        codec = Codec(keys_at_hand(key_file))
         names = await opened.list_runs()
         found = []
         with progress("reading runs") as step:
             shown_names = first(names, limit)
             for index, name in enumerate(shown_names):
-                found += await _facts(opened, name)
+                found += await _facts(opened, name, codec)
                 step(index + 1, len(shown_names))
         left = len(names) - len(shown_names)
         if json:
@@ -47,14 +61,14 @@ def runs(
     run_with_storage(storage, work)
 
 
-async def _facts(storage: StorageBackend, run_id: str) -> list[dict[str, Any]]:
+async def _facts(storage: StorageBackend, run_id: str, codec: Codec) -> list[dict[str, Any]]:
     """One run; none if it was deleted meanwhile. A run that cannot be read does not hide the others."""
     note, newest = "", None
     try:
-        newest = next(iter(await list_checkpoints(storage, run_id, newest=1)), None)
+        newest = next(iter(await list_checkpoints(storage, run_id, newest=1, codec=codec)), None)
     except NotFoundError:
         return []
-    except FormatError as error:
+    except (FormatError, EncryptionError) as error:
         note = error.message
     return [{"run": run_id, **_newest_facts(newest), "note": note or (newest.damage if newest else "")}]
 

@@ -11,11 +11,13 @@ from kernelckpt.abc import StorageBackend
 from kernelckpt.checkpoint.load import snapshot_of_run
 from kernelckpt.cli.command import print_json, run_with_storage
 from kernelckpt.cli.display import cost_text, counted, shown, time_text
+from kernelckpt.cli.keys import keys_at_hand
 from kernelckpt.cli.option import (
     DEFAULT_LIMIT,
     DEFAULT_STORAGE,
     CheckpointArgument,
     JsonOption,
+    KeyFileOption,
     LimitOption,
     StorageOption,
 )
@@ -23,6 +25,7 @@ from kernelckpt.cli.progress import progress
 from kernelckpt.cli.run_reference import RunReference
 from kernelckpt.cli.table import Column, first, print_left_out, print_table
 from kernelckpt.cli.task_view import find_row, print_task, state_text, task_form, wait_text
+from kernelckpt.codec.codec import Codec
 from kernelckpt.log import LoadedRun, read_run
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.snapshot import KernelSnapshot
@@ -43,6 +46,7 @@ def show(
     run: CheckpointArgument,
     *,
     storage: StorageOption = DEFAULT_STORAGE,
+    key_file: KeyFileOption = None,
     task: Annotated[
         str | None, typer.Option("--task", "-t", metavar="ID", help="Show one task with its context.")
     ] = None,
@@ -57,8 +61,9 @@ def show(
     wanted = RunReference.parse(run)
 
     async def work(opened: StorageBackend) -> None:
+        codec = Codec(keys_at_hand(key_file))
         with progress("reading"):
-            loaded = await read_run(opened, wanted.run_id, wanted.at)
+            loaded = await read_run(opened, wanted.run_id, wanted.at, codec=codec)
             snapshot = snapshot_of_run(loaded)
         row = None if task is None else find_row(snapshot, task)
         if json:

@@ -14,11 +14,13 @@ from kernelckpt.checkpoint.verify_report import VerifyReport
 from kernelckpt.cli.command import print_json, run_with_storage
 from kernelckpt.cli.display import cost_text, counted, shown, size_text
 from kernelckpt.cli.exit_code import ExitCode
+from kernelckpt.cli.keys import keys_at_hand
 from kernelckpt.cli.option import (
     DEFAULT_LIMIT,
     DEFAULT_STORAGE,
     CheckpointArgument,
     JsonOption,
+    KeyFileOption,
     LimitOption,
     StorageOption,
 )
@@ -48,6 +50,7 @@ def verify(
         ),
     ] = None,
     storage: StorageOption = DEFAULT_STORAGE,
+    key_file: KeyFileOption = None,
     limit: LimitOption = DEFAULT_LIMIT,
     json: JsonOption = False,
 ) -> None:
@@ -60,6 +63,7 @@ def verify(
     wanted = RunReference.parse(run)
 
     async def work(opened: StorageBackend) -> ExitCode:
+        keys = keys_at_hand(key_file)
         scheduler = None if app is None else make_scheduler(app)
         with progress("verifying") as step:
             report = await verify_run(
@@ -69,6 +73,7 @@ def verify(
                 scheduler=scheduler,
                 all_checkpoints=every,
                 on_progress=step,
+                keys=keys,
             )
         if json:
             print_json(_facts(report))

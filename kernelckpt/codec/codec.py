@@ -85,6 +85,7 @@ class Codec(Struct, frozen=True):
         Raises:
             UnsupportedVersionError: the encoding is not known.
             FormatError: it cannot be unwrapped.
+            EncryptionError: the key is not at hand, or there is none although there are keys.
         """
         if encoding & ~(COMPRESSED | SEALED):
             raise UnsupportedVersionError(
@@ -93,6 +94,7 @@ class Codec(Struct, frozen=True):
                 found=encoding,
                 supported=COMPRESSED | SEALED,
             )
+        key = self.key(key_id, where)
         if bool(encoding & SEALED) is not bool(key_id):
             said = "plain" if key_id else "encrypted"
             raise CorruptionError(f"{where}: a payload that is {said} in a container that is not")
@@ -100,7 +102,7 @@ class Codec(Struct, frozen=True):
             sealed = SealedPayload.parse(payload, where)
             if sealed.key_id != key_id:
                 raise CorruptionError(f"{where}: encrypted with another key than its container")
-            payload = sealed.open(self.key(key_id, where), offset, place, encoding, where)
+            payload = sealed.open(key, offset, place, encoding, where)
         return payload if encoding & ~SEALED == PLAIN else decompress(payload, where)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kernelckpt.log.options import LogOptions
+from kernelckpt.log.read_run import LoadedRun
 
 _FAILED_PAUSE_ENTRIES = 16
 
@@ -10,13 +11,13 @@ _FAILED_PAUSE_ENTRIES = 16
 class BasePolicy:
     """Counts what was written since the last base."""
 
-    def __init__(self, options: LogOptions, *, entries: int, size: int, base_size: int, wanted: bool) -> None:
-        """Go on counting: so many entries of so many bytes since a base of `base_size`."""
+    def __init__(self, options: LogOptions, loaded: LoadedRun) -> None:
+        """Go on counting from a run as it was loaded."""
         self._options = options
-        self._entries = entries
-        self._bytes = size
-        self._base_size = base_size
-        self._wanted = wanted
+        self._entries = loaded.deltas
+        self._bytes = loaded.delta_bytes
+        self._base_size = loaded.facts.state.size if loaded.facts else 0
+        self._wanted = bool(loaded.bad_bases)
         self._failures = 0
         self._not_before = 0
 

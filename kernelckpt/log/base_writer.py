@@ -34,10 +34,17 @@ Scan: TypeAlias = Iterable[tuple[Key, Struct | bytes | None]]
 
 
 class Sparse(Struct, frozen=True):
-    """Where little is alive: entries by the first number of their segment, and blobs by name."""
+    """Where little is alive, or nothing shall be left: items there are copied.
+
+    Attributes:
+        entries: the first numbers of segments.
+        blobs: names of blobs.
+        up_to: every entry up to this number, and every blob.
+    """
 
     entries: frozenset[int] = frozenset()
     blobs: frozenset[str] = frozenset()
+    up_to: int = 0
 
 
 async def find_sparse(
@@ -161,7 +168,9 @@ class BaseWriter:
 
     def _is_sparse(self, place: Reference) -> bool:
         if place.blob:
-            return place.blob in self._sparse.blobs
+            return place.blob in self._sparse.blobs or self._sparse.up_to > 0
+        if place.sequence <= self._sparse.up_to:
+            return True
         if not self._sparse.entries:
             return False
         segment = self._segments.find(place.sequence)

@@ -54,12 +54,12 @@ class Bases:
         self._written = 0
         self._lock = anyio.Lock()
 
-    async def write(self, scan: Scan, trigger: str) -> CheckpointInfo:
+    async def write(self, scan: Scan, trigger: str, *, copy_items: bool) -> CheckpointInfo:
         """See `RunLog.write_base`."""
         async with self._lock:
             self._writer.progress.check()
             try:
-                return await self._write(scan, trigger)
+                return await self._write(scan, trigger, copy_items=copy_items)
             except FencedError as error:
                 self._writer.fail(error)
                 raise
@@ -89,13 +89,14 @@ class Bases:
                 self._writer.fail(error)
                 raise
 
-    async def _write(self, scan: Scan, trigger: str) -> CheckpointInfo:
+    async def _write(self, scan: Scan, trigger: str, *, copy_items: bool) -> CheckpointInfo:
         since = self._appender.tip.sequence
         stats = self._writer.stats
         entries, size = stats.entries, stats.bytes_written
         time_slice = self._time_slice()
         await self._segments.refresh(time_slice)
-        base = self._base_writer(since, await self._find_sparse(), time_slice)
+        sparse = Sparse(up_to=since) if copy_items else await self._find_sparse()
+        base = self._base_writer(since, sparse, time_slice)
         facts = await base.write(scan, since)
         # The scan may have seen what is only staged: the base must not count before that is durable.
         await self._writer.write()

@@ -21,6 +21,7 @@ class CheckpointInfo(Struct, frozen=True):
         trigger: what asked for it.
         commit: the newest commit in it, in the process that wrote it; 0 when read back.
         damage: empty, or why it cannot be restored.
+        key: the id of the key it is encrypted with; empty for none.
     """
 
     sequence: int
@@ -33,6 +34,7 @@ class CheckpointInfo(Struct, frozen=True):
     trigger: str
     commit: int = 0
     damage: str = ""
+    key: str = ""
 
     @classmethod
     def of(
@@ -50,4 +52,5 @@ class CheckpointInfo(Struct, frozen=True):
             trigger=meta.trigger,
             commit=commit,
             damage=damage,
+            key=meta.key,
         )

@@ -54,13 +54,7 @@ class RunLog:
         self.loaded = loaded
         self.stats = LogStats()
         self._storage = storage
-        self._policy = BasePolicy(
-            options,
-            entries=loaded.deltas,
-            size=loaded.delta_bytes,
-            base_size=loaded.facts.state.size if loaded.facts else 0,
-            wanted=bool(loaded.bad_bases),
-        )
+        self._policy = BasePolicy(options, loaded)
         appender = Appender(
             storage,
             self.run_id,
@@ -264,12 +258,15 @@ class RunLog:
         """Whether a base pays now: reading the deltas since the last one costs more than writing it."""
         return self._policy.due
 
-    async def write_base(self, scan: Scan, trigger: str = "base") -> CheckpointInfo:
+    async def write_base(
+        self, scan: Scan, trigger: str = "base", *, copy_items: bool = False
+    ) -> CheckpointInfo:
         """Write a base beside the deltas, in small slices of time; one at a time.
 
         Args:
             scan: all live records, valid while commits go on; not begun yet.
             trigger: what asks for it.
+            copy_items: whether to copy the items of all streams, instead of referring to where they lie.
 
         Raises:
             FencedError, CheckpointFailedError: the log has failed.
@@ -277,7 +274,7 @@ class RunLog:
             CorruptionError: items that were to be copied are damaged; the deltas are not affected.
         """
         _check_trigger(trigger)
-        return await self._bases.write(scan, trigger)
+        return await self._bases.write(scan, trigger, copy_items=copy_items)
 
     async def prune(self, retention: Retention) -> PruneReport:
         """Remove whole segments and blobs that no kept checkpoint rests on.

@@ -23,6 +23,7 @@ class Segment(Struct):
 
     Attributes:
         name: what the storage calls it.
+        epoch: the owner that wrote them.
         first: its lowest number.
         last: its highest number.
         entries: how many there are.
@@ -32,6 +33,7 @@ class Segment(Struct):
     """
 
     name: str
+    epoch: int
     first: int
     last: int
     entries: int = 0
@@ -39,10 +41,12 @@ class Segment(Struct):
     kept: bool = False
     made_up: bool = False
 
-    @property
-    def has_room(self) -> bool:
-        """Whether further entries that stand alone may be counted with it."""
-        return self.made_up and self.entries < _GROUP_ENTRIES and self.size < _GROUP_BYTES
+    def takes(self, info: EntryInfo) -> bool:
+        """Whether the next entry belongs to it: named so, or of the same owner where entries stand alone."""
+        if info.segment:
+            return info.segment == self.name
+        has_room = self.entries < _GROUP_ENTRIES and self.size < _GROUP_BYTES
+        return self.made_up and has_room and info.epoch == self.epoch
 
 
 class SegmentMap:
@@ -111,10 +115,12 @@ class SegmentMap:
 
     def _segment(self, info: EntryInfo) -> Segment:
         last = self.segments[-1] if self.segments else None
-        if last is not None and (last.name == info.segment if info.segment else last.has_room):
+        if last is not None and last.takes(info):
             return last
         name = info.segment or f"{info.epoch}.{info.sequence}"
-        self.segments.append(Segment(name, info.sequence, info.sequence, made_up=not info.segment))
+        self.segments.append(
+            Segment(name, info.epoch, info.sequence, info.sequence, made_up=not info.segment)
+        )
         return self.segments[-1]
 
     def _set_aside(self, meta: EntryMeta, sequence: int) -> None:
