@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -17,7 +18,10 @@ from kernelckpt.storage.url import GROUP
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-PAGES = [README, *(ROOT / "docs" / name for name in ("programs.md", "governance.md", "storages.md"))]
+PAGES = [
+    README,
+    *(ROOT / "docs" / name for name in ("programs.md", "governance.md", "storages.md", "encryption.md")),
+]
 """The pages whose code is run here; docs/format.md and docs/original.md have tests of their own."""
 
 MODULES = {"kernelckpt": ["-m", "kernelckpt"], "python": []}
@@ -75,7 +79,7 @@ def run_console(folder: Path, block: Block) -> None:
 def run_shell(folder: Path, block: Block) -> None:
     """Run each command; those that need a fresh checkout are only looked up."""
     for command in block.text.splitlines():
-        program, *arguments = command.split()
+        program, *arguments = shlex.split(command)
         if program in FROM_A_CHECKOUT:
             assert is_offered(program, arguments), command
         else:
@@ -88,7 +92,10 @@ def is_offered(program: str, arguments: list[str]) -> bool:
         makefile = (ROOT / "Makefile").read_text()
         return all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in arguments)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    return arguments == ["install", "."] and project["project"]["name"] == "kernelckpt"
+    extras = re.fullmatch(r"\.(?:\[([\w,]+)\])?", arguments[-1])
+    assert extras is not None
+    offered = project["project"]["optional-dependencies"]
+    return arguments[0] == "install" and set(filter(None, (extras[1] or "").split(","))) <= set(offered)
 
 
 def read_toml(_folder: Path, block: Block) -> None:
