@@ -7,6 +7,7 @@ from crash_program import World, play, spent
 
 from kernelckpt import (
     CheckpointHook,
+    KeyRing,
     LogOptions,
     MemoryStorage,
     Retention,
@@ -21,6 +22,7 @@ from kernelckpt.errors import FencedError, NotFoundError
 from kernelckpt.testing import ManualClock
 
 RUN = "run"
+KEYS = {"one": bytes(range(32)), "two": bytes(range(32, 64))}
 
 
 class DyingStorage:
@@ -51,7 +53,7 @@ class DyingStorage:
 
 
 class Trial:
-    """A run of some roots.
+    """A run of some roots; a sealed one is compressed, and encrypted with the keys of a ring in turn.
 
     Attributes:
         world: what the programs did.
@@ -59,7 +61,7 @@ class Trial:
         excess: tokens spent in turns that a crash took, by task; what is spent stays spent.
     """
 
-    def __init__(self, roots, *, deaths=(), max_concurrency=None, bases=False):
+    def __init__(self, roots, *, deaths=(), max_concurrency=None, bases=False, sealed=False):
         self.world = World()
         self.crashes = 0
         self.excess = {}
@@ -70,6 +72,7 @@ class Trial:
         self._clock = ManualClock()
         small = LogOptions(base_min_bytes=200, base_factor=0.1, base_max_entries=4)
         self._options = small if bases else LogOptions()
+        self._keys = KeyRing(KEYS) if sealed else None
 
     async def run(self):
         """Every life until nothing is left to do; the state at the end."""
@@ -90,7 +93,11 @@ class Trial:
             retention=Retention(bases=1),
             signals=(),
             stop_signals=(),
+            keys=self._keys,
+            compression=3 if self._keys else None,
         )
+        if self._keys is not None:
+            self._keys.use("one" if self.crashes % 2 else "two")
         kernel = Scheduler(
             {"play": play},
             run_id=RUN,
@@ -154,7 +161,7 @@ class Trial:
 
     async def _note_excess(self):
         try:
-            snapshot = await load(MemoryStorage(self._storage._state), RUN)
+            snapshot = await load(MemoryStorage(self._storage._state), RUN, keys=self._keys)
         except NotFoundError:
             return
         self.excess = excess_of(snapshot)

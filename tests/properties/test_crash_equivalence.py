@@ -14,11 +14,12 @@ from hypothesis import strategies as st
     deaths=st.lists(st.tuples(st.integers(1, 12), st.booleans()), min_size=1, max_size=5),
     max_concurrency=st.sampled_from([None, 1, 2]),
     bases=st.booleans(),
+    sealed=st.booleans(),
 )
 @settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_a_run_with_crashes_ends_like_one_without(roots, deaths, max_concurrency, bases):
+def test_a_run_with_crashes_ends_like_one_without(roots, deaths, max_concurrency, bases, sealed):
     plain = Trial(roots, max_concurrency=max_concurrency, bases=bases)
-    crashed = Trial(roots, deaths=deaths, max_concurrency=max_concurrency, bases=bases)
+    crashed = Trial(roots, deaths=deaths, max_concurrency=max_concurrency, bases=bases, sealed=sealed)
     wanted = asyncio.run(plain.run())
     found = asyncio.run(crashed.run())
     assert normal(found) == normal(wanted)
