@@ -167,12 +167,7 @@ def decode_meta(data: bytes, run_id: str, epoch: int, sequence: int, codec: Code
     raw, seal = data[:-_SEAL_BYTES], data[-_SEAL_BYTES:]
     if len(data) > META_BYTES or seal != _SEAL_HEAD + _seal(raw, origin):
         raise CorruptionError(f"{where}: its seal does not fit its bytes")
-    try:
-        fields = _RAW.decode(raw)
-        check_version(fields[0] if fields else None, where, codec.steps)
-        meta = _META.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise DecodeError(f"{where}: {error}", path=where) from error
+    meta = _decoded_meta(raw, where, codec)
     has_state = meta.state is not None
     if (
         meta.previous_sequence >= sequence
@@ -187,6 +182,25 @@ def decode_meta(data: bytes, run_id: str, epoch: int, sequence: int, codec: Code
             key_id=meta.key,
         )
     return meta
+
+
+def _decoded_meta(raw: bytes, where: str, codec: Codec) -> EntryMeta:
+    """The metadata in these bytes; what was made by a newer version may have any other shape."""
+    try:
+        meta = _META.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        check_version(_version_of(raw), where, codec.steps)
+        raise DecodeError(f"{where}: {error}", path=where) from error
+    check_version(meta.version, where, codec.steps)
+    return meta
+
+
+def _version_of(raw: bytes) -> Any:
+    try:
+        fields = _RAW.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return FORMAT_VERSION  # no array at all: the decoder's own words say more
+    return fields[0] if fields else None
 
 
 def check_header(fields: tuple[Any, ...], expected: EntryHeader | BlobHeader, where: str) -> None:

@@ -47,20 +47,25 @@ def to_link(info: EntryInfo, run_id: str, codec: Codec = PLAIN_CODEC) -> Link:
 
 
 class Listing:
-    """The entries of a run at one time; windows once fetched are not fetched again."""
+    """The entries of a run at one time; windows once fetched are not fetched again.
+
+    Metadata is decoded when an entry is asked for.
+    """
 
     def __init__(self, storage: StorageBackend, run_id: str, codec: Codec = PLAIN_CODEC) -> None:
         """Nothing is fetched yet."""
         self._storage = storage
         self._run_id = run_id
         self._codec = codec
-        self._windows: dict[int, dict[int, Link]] = {}
+        self._windows: dict[int, dict[int, EntryInfo]] = {}
         self._numbers: dict[int, list[int]] = {}
+        self._links: dict[int, Link] = {}
 
     async def get(self, sequence: int) -> Link | None:
         """The entry of that number, or None."""
         window = await self._window((sequence - 1) // _WINDOW)
-        return window.get(sequence)
+        info = window.get(sequence)
+        return None if info is None else self._link(info)
 
     async def before(self, sequence: int) -> Link | None:
         """The newest entry numbered below `sequence`, or None."""
@@ -69,7 +74,7 @@ class Listing:
             numbers = self._numbers[index]
             below = bisect_left(numbers, sequence)
             if below:
-                return window[numbers[below - 1]]
+                return self._link(window[numbers[below - 1]])
         return None
 
     async def newest(self) -> Link | None:
@@ -87,16 +92,18 @@ class Listing:
     async def _any_after(self, sequence: int) -> bool:
         return bool(await self._storage.list_entries(self._run_id, after=sequence, limit=1))
 
-    async def _window(self, index: int) -> dict[int, Link]:
+    def _link(self, info: EntryInfo) -> Link:
+        link = self._links.get(info.sequence)
+        if link is None:
+            link = self._links[info.sequence] = to_link(info, self._run_id, self._codec)
+        return link
+
+    async def _window(self, index: int) -> dict[int, EntryInfo]:
         window = self._windows.get(index)
         if window is None:
             after = index * _WINDOW
             found = await self._storage.list_entries(self._run_id, after=after, limit=_WINDOW)
-            window = {
-                info.sequence: to_link(info, self._run_id, self._codec)
-                for info in found
-                if info.sequence <= after + _WINDOW
-            }
+            window = {info.sequence: info for info in found if info.sequence <= after + _WINDOW}
             self._windows[index] = window
             self._numbers[index] = sorted(window)
         return window
