@@ -262,7 +262,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     shm, temporary = Path("/dev/shm"), tempfile.gettempdir()
     parser.add_argument("--memory", type=int, default=1700, help="points on a file system in memory")
-    parser.add_argument("--disk", type=int, default=150, help="points on a disk")
+    parser.add_argument("--disk", type=int, default=60, help="points on a disk")
     parser.add_argument("--spawned", type=int, default=5, help="points in interpreters of their own")
     parser.add_argument("--memory-folder", default=str(shm) if shm.is_dir() else temporary)
     parser.add_argument("--disk-folder", default=temporary)
