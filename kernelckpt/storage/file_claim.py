@@ -204,13 +204,29 @@ class RunClaim:
             sync_folder(self._ops, self.run.path)
 
     def check(self) -> None:
-        """Raise `FencedError` unless this epoch is the newest one on disk."""
+        """Raise `FencedError` unless this epoch is the newest one on disk, under the lock held here.
+
+        Raises:
+            FencedError: a later owner took the run, or its folder is another one now.
+            StorageUnavailableError: the folder is not where it was; the run is still ours if it comes back.
+        """
         own, later = (f"{self.run.path}/{owner_name(epoch)}" for epoch in (self.epoch, self.epoch + 1))
-        if exists(self._ops, later) or not exists(self._ops, own):
-            raise FencedError(
-                f"{self.run.path}: epoch {self.epoch} is over: a later owner took the run",
-                hint="stop this process, or start it again to wait for the run",
-            )
+        if exists(self._ops, later):
+            raise self._fenced("a later owner took the run")
+        try:
+            found = self._ops.stat(own)
+        except FileNotFoundError as error:
+            if not exists(self._ops, self.run.path):
+                raise storage_error(error, self.run.path) from error
+            raise self._fenced(f"a later owner took the run, or {own} was removed") from error
+        if found.inode != self._ops.fstat(self._lock_fd).inode:
+            raise self._fenced(f"{own} is not the file that is locked here; that one was removed")
+
+    def _fenced(self, reason: str) -> FencedError:
+        return FencedError(
+            f"{self.run.path}: epoch {self.epoch} is over: {reason}",
+            hint="stop this process, or start it again to wait for the run",
+        )
 
     def release(self) -> None:
         """Close everything and let the lock go."""
@@ -219,6 +235,7 @@ class RunClaim:
         self._close_segment()
         with suppress(OSError):
             self._ops.unlock(self._lock_fd)
+        self._close_all()
         for fd in (self._lock_fd, self._mark_fd):
             if fd >= 0:
                 with suppress(OSError):
