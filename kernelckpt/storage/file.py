@@ -37,6 +37,7 @@ from kernelckpt.errors import FencedError, StorageUnavailableError
 from kernelckpt.storage.check import check_entry, check_name, check_page, check_range
 from kernelckpt.storage.file_claim import RunClaim, claim_run, owned_error
 from kernelckpt.storage.file_error import storage_error
+from kernelckpt.storage.file_fork import leave_to_parent
 from kernelckpt.storage.file_ops import FileOps
 from kernelckpt.storage.file_root import RootFolder, run_digest
 from kernelckpt.storage.file_run import RunFolder
@@ -62,8 +63,15 @@ async def open_file(url: str) -> FileStorage:
     return storage
 
 
+def _one_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="kernelckpt-file")
+
+
 class FileStorage(StorageBackend):
-    """Runs kept in a local folder. Safe against `kill -9` and power loss on a local file system."""
+    """Runs kept in a local folder. Safe against `kill -9` and power loss on a local file system.
+
+    A forked child that inherits one can read with it, but owns nothing: `FencedError` on the first write.
+    """
 
     durable = True
 
@@ -80,8 +88,16 @@ class FileStorage(StorageBackend):
         self._root = RootFolder(self._ops, self.path)
         self._runs: dict[str, RunFolder] = {}
         self._claims: dict[str, RunClaim] = {}
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kernelckpt-file")
+        self._thread = _one_thread()
         self._closed = False
+        leave_to_parent(self)
+
+    def after_fork(self) -> None:
+        """In a forked child: own nothing, and work with a thread of the child's own."""
+        for claim in self._claims.values():
+            claim.leave_to_parent()
+        self._claims, self._runs = {}, {}
+        self._thread = _one_thread()
 
     async def check(self) -> None:
         """Raise unless the folder is ours, empty or not there yet."""

@@ -236,7 +236,14 @@ class RunClaim:
         with suppress(OSError):
             self._ops.unlock(self._lock_fd)
         self._close_all()
-        for fd in (self._lock_fd, self._mark_fd):
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: close what was inherited; the lock and all files stay as the parent has them."""
+        self._close_all()
+
+    def _close_all(self) -> None:
+        written = [*self._blobs.values(), *([self._segment] if self._segment else [])]
+        for fd in (self._lock_fd, self._mark_fd, *(file.fd for file in written)):
             if fd >= 0:
                 with suppress(OSError):
                     self._ops.close(fd)
