@@ -30,7 +30,7 @@ from typing import TypeVar
 from urllib.parse import quote_from_bytes
 
 from aiofiles.os import wrap
-from anyio import to_thread
+from anyio import move_on_after, to_thread
 
 from kernelckpt.abc import BlobInfo, Claim, EntryInfo, PostedMessage, StorageBackend
 from kernelckpt.errors import FencedError, StorageUnavailableError
@@ -44,6 +44,9 @@ from kernelckpt.storage.file_run import RunFolder
 from kernelckpt.storage.url import file_path
 
 T = TypeVar("T")
+
+_CLOSE_SECONDS = 10.0
+"""How long closing waits for a call that the disk has not answered."""
 
 
 async def open_file(url: str) -> FileStorage:
@@ -166,7 +169,8 @@ class FileStorage(StorageBackend):
             return
         self._closed = True
         try:
-            await self._in_thread(self._release_all)
+            with move_on_after(_CLOSE_SECONDS):  # a disk that never answers keeps its thread, not its user
+                await self._in_thread(self._release_all)
         finally:
             self._thread.shutdown(wait=False)
 

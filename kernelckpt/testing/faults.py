@@ -53,6 +53,10 @@ class FaultyFileOps:
         """Do something in the storage's thread just before a call."""
         self._faults.append(_Fault(call, path, nth - 1, 1, action=action))
 
+    def heal(self) -> None:
+        """Pass every call on again."""
+        self._faults.clear()
+
     @property
     def open_paths(self) -> list[str]:
         """The files that were opened and not closed."""
