@@ -79,7 +79,10 @@ def file_path(url: str) -> str:
             raise _bad(url, f"{mark!r} is no part of a path", f"write {escape} for a {mark!r} in a name")
     if re.search(r"%(?![0-9A-Fa-f]{2})", rest):
         raise _bad(url, "a '%' is followed by no two hexadecimal digits", "write %25 for a '%' in a name")
-    path = os.fsdecode(unquote_to_bytes(rest))
+    try:
+        path = os.fsdecode(unquote_to_bytes(os.fsencode(rest)))
+    except UnicodeEncodeError as error:
+        raise _bad(url, "it holds a lone surrogate") from error
     if not path or "\0" in path:
         raise _bad(url, "it names no folder")
     if path.startswith("~"):

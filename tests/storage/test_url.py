@@ -21,6 +21,7 @@ from kernelckpt.storage.url import file_path
         ("file:/a%20b/%C3%A9%25%3F%23", "/a b/é%?#"),
         ("file:/a b/é", "/a b/é"),
         ("file:c:/state", "c:/state"),
+        ("file:/not\udcffutf-8", "/not\udcffutf-8"),  # how a byte of a command line that is no UTF-8 is read
     ],
 )
 def test_what_a_file_url_names(text, path):
@@ -40,6 +41,7 @@ def test_what_a_file_url_names(text, path):
         ("file:/a%zz", "%25"),
         ("file:/a%00b", "file:./folder"),
         ("file:~/state", "absolute"),
+        ("file:/\ud800", "file:./folder"),
         ("./state", "file:./folder"),
         ("", "file:./folder"),
         ("s3://bucket/key", "install"),
