@@ -16,12 +16,16 @@ from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.events.cross_check import differences
 from kernelckpt.kernel.governance import governing
 from kernelckpt.kernel.intake import upgrade_state
+from kernelckpt.kernel.kept_call import call_faults
 from kernelckpt.kernel.phase import tracker_of
-from kernelckpt.kernel.question import effect_number_of
+from kernelckpt.kernel.question import PHASE_KEY, effect_number_of
 from kernelckpt.kernel.state import KernelState
 from kernelckpt.model.task_state import StateKind, TaskState
 from kernelckpt.model.tcb import Tcb
 from kernelckpt.model.wait import WaitKind
+
+_FOR_CALLS = frozenset({WaitKind.TOOL, WaitKind.APPROVAL})
+"""What a task waits for whose calls are being made, or held until a human has answered."""
 
 
 class RestoreReport(msgspec.Struct, frozen=True):
@@ -78,6 +82,7 @@ def _missing(core: Core, shadow: KernelState) -> list[str]:
         found.extend(_row_faults(shadow, row))
         found.extend(_tool_faults(core, shadow, row))
         found.extend(_request_faults(shadow, row))
+        found.extend(call_faults(row.id, shadow.cell(row.id)))
         found.extend(_milestone_faults(shadow, row))
     for name, tasks in programs.items():
         more = f" and {len(tasks) - 3} more" if len(tasks) > 3 else ""
@@ -119,15 +124,23 @@ def _request_faults(shadow: KernelState, row: Tcb) -> Iterator[str]:
     waits = row.wait is not None and row.wait.kind is WaitKind.TOOL
     if cell.request is None and (waits or calls_of(cell)):
         yield f"the reply whose tool calls task {row.id!r} waits for"
+    if cell.request is not None and not (row.wait is not None and row.wait.kind in _FOR_CALLS):
+        yield f"the wait of task {row.id!r} for the calls of its reply"
 
 
 def _milestone_faults(shadow: KernelState, row: Tcb) -> Iterator[str]:
     try:
-        tracker_of(shadow, row.id)
+        if tracker_of(shadow, row.id).current is None and _asks_about_phase(shadow, row):
+            yield f"the phase that task {row.id!r} asks about"
     except RestoreError as error:
         yield from error.missing
     except InvalidValueError as error:
         yield f"a contract of task {row.id!r} without fault ({error.message})"
+
+
+def _asks_about_phase(shadow: KernelState, row: Tcb) -> bool:
+    approvals = shadow.cell(row.id).approvals.values()
+    return any(item.pending and item.key.startswith(PHASE_KEY) for item in approvals)
 
 
 def _recreated(core: Core) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from typing import Any
 from msgspec import Struct
 from mutation import one_of
 from seeds import read_golden
+from target_kernel import kernels
 from target_states import names_and_urls, whole_states
 from targets import Target, decoders
 
@@ -66,7 +67,7 @@ class Shard(Struct, frozen=True):
 async def targets() -> list[Target]:
     """Every target there is."""
     golden = await read_golden()
-    found = [*decoders(golden), *whole_states(golden), *names_and_urls()]
+    found = [*decoders(golden), *whole_states(golden), *kernels(golden), *names_and_urls()]
     assert len({target.name for target in found}) == len(found)
     return found
 
@@ -119,11 +120,17 @@ def _fault_of(target: Target, data: Any, found: Found) -> str:
         found.refused += 1
     except KeyboardInterrupt:
         raise
-    except BaseException as error:
+    except BaseException as raised:
+        error = _innermost(raised)
         return f"{type(error).__name__}: {str(error)[:200]} at {_place(error)}"
     else:
         found.taken += 1
     return ""
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """What went wrong, out of the groups that tasks put around it."""
+    return _innermost(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _place(error: BaseException) -> str:

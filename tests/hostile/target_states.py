@@ -43,22 +43,23 @@ def whole_states(golden: list[Golden]) -> Iterator[Target]:
     """States as a storage, JSON or an event log gives them."""
     parts = [part for run in golden for part in small_states(run)]
     small = [part for part in parts if len(part.records) < SMALL_RECORDS]
-    yield Target("state", [cell for part in small for cell in _cells(part)], _one_changed, _load, 0.5)
-    related = [cell for part in parts for cell in _cells(part)]
-    yield Target("state of relatives", related, _one_changed, _load, 0.02)
+    yield Target("state", [cell for part in small for cell in cells_of(part)], one_changed, _load, 0.5)
+    related = [cell for part in parts for cell in cells_of(part)]
+    yield Target("state of relatives", related, one_changed, _load, 0.02)
     yield from _forms("snapshot", [snapshot_from(part).to_dict() for part in small], 0.15)
     yield from _forms("whole snapshot", [run.snapshot.to_dict() for run in golden], 0.003)
     yield from _event_logs(golden)
 
 
-def _cells(state: SnapshotRecords) -> Iterator[Cell]:
+def cells_of(state: SnapshotRecords) -> Iterator[Cell]:
+    """Each record and stream of a state."""
     for key, data in state.records.items():
         yield Cell(state, key, binary([data]))
     for key, items in state.streams.items():
         yield Cell(state, key, binary(items))
 
 
-def _one_changed(pick: Pick, cell: Cell) -> SnapshotRecords:
+def one_changed(pick: Pick, cell: Cell) -> SnapshotRecords:
     """The state with this record mutated, or kept under another key; or with some of these items mutated."""
     records, streams = dict(cell.state.records), dict(cell.state.streams)
     if cell.key in streams:
