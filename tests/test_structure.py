@@ -38,11 +38,36 @@ LONGEST_FILE = 400
 LONGER_FILES = {"kernelckpt.abc": 450}  # the seams are read in one place, and are mostly docstrings
 LONGEST_FUNCTION = 60
 RUNS_CODE = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "yaml", "runpy", "importlib"}
+RUNS_CODE |= {
+    "_pickle",
+    "jsonpickle",
+    "joblib",
+    "code",
+    "codeop",
+    "ctypes",
+    "builtins",
+    "imp",
+    "pkgutil",
+    "zipimport",
+}
 LOADS_CODE = {
     "kernelckpt.storage.url": {"importlib"},  # storages that other packages add
     "kernelckpt.cli.scheduler_factory": {"importlib"},  # what a user names with `verify --app`
 }
-EVALUATES = {"eval", "exec", "compile", "__import__"}
+EVALUATES = {"eval", "exec", "compile", "__import__", "__builtins__", "globals"}
+EVALUATES_FOR = {"eval", "exec", "__import__", "__subclasses__", "__reduce__"}
+"""Attributes that mean the same, of whatever object."""
+
+STARTS = ("os.system", "os.popen", "os.exec", "os.spawn", "os.posix_spawn")
+"""Functions that start programs."""
+
+HOOKS = {
+    "ext_hook": {"refuse_ext"},
+    "object_pairs_hook": {"_unique"},
+    "object_hook": set(),
+    "dec_hook": set(),
+}
+"""What decoders may call, by the name of the argument: nothing that builds an object."""
 
 
 def module_name(path: Path) -> str:
@@ -163,12 +188,44 @@ def length_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 def test_loading_never_runs_code(module: str) -> None:
     used = {name.split(".")[0] for name in imported(module)} & RUNS_CODE
     assert used <= LOADS_CODE.get(module, set())
-    called = {
-        node.func.id
-        for node in ast.walk(tree_of(module))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-    }
-    assert called & EVALUATES == set()
+    assert evaluating(tree_of(module)) == set()
+
+
+def evaluating(tree: ast.AST) -> set[str]:
+    """Whatever in this code evaluates text, or has a decoder build objects."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in EVALUATES:
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute) and (
+            node.attr in EVALUATES_FOR or ast.unparse(node).startswith(STARTS)
+        ):
+            found.add(ast.unparse(node))
+        elif (
+            isinstance(node, ast.keyword)
+            and node.arg in HOOKS
+            and ast.unparse(node.value) not in HOOKS[node.arg]
+        ):
+            found.add(f"{node.arg}={ast.unparse(node.value)}")
+    return found
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "eval(text)",
+        "run = exec",
+        "__import__(name)",
+        "os.system(text)",
+        "decode(data, ext_hook=build)",
+        "decode(data, object_hook=build)",
+        "Decoder(type_, dec_hook=lambda kind, value: kind(value))",
+        "object.__subclasses__()",
+    ],
+)
+def test_code_that_would_is_seen(code: str) -> None:
+    assert evaluating(ast.parse(code))
+    assert not evaluating(ast.parse("re.compile(text), decode(data, ext_hook=refuse_ext, strict=True)"))
 
 
 @pytest.mark.parametrize("module", FILES)
