@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from kernelckpt.codec.exact import check_exact
 from kernelckpt.codec.plain import check_plain
 from kernelckpt.codec.typed import decode_typed, refuse_ext
 from kernelckpt.errors import DecodeError, InvalidValueError
@@ -26,31 +27,36 @@ class ValueCodec:
         )
 
     def encode(self, value: Any, path: str) -> bytes:
-        """The bytes of a value, checked to decode again.
+        """The bytes of a value, checked to give back the same value, to the type of every part.
 
         Raises:
             InvalidValueError: it is not of the declared type, or cannot be kept exactly.
         """
-        if self._pydantic and isinstance(value, self.type):
-            value = value.model_dump(mode="json")
-        elif self.type is not None and isinstance(self.type, type) and not isinstance(value, self.type):
+        if self._is_foreign(value):
             message = f"{path}: a {type(value).__name__}, but the declared type is {self.type.__name__}"
             raise InvalidValueError(message, path=path, hint="pass a value of the declared type")
-        if self.type is None or self._pydantic:
+        if self.type is None:
             check_plain(value, path)
-        return self._checked(value, path)
-
-    def _checked(self, value: Any, path: str) -> bytes:
         try:
-            data = _encoder.encode(value)
+            data = _encoder.encode(self._dumped(value, path))
             if self.type is not None:
-                self.decode(data, path)
+                check_exact(value, self.decode(data, path), path)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InvalidValueError(f"{path}: {error}", path=path, hint="keep plain data in it") from error
         except DecodeError as error:
             hint = "declare a type whose values can be read back"
             raise InvalidValueError(error.message, path=error.path, hint=hint) from error
         return data
+
+    def _is_foreign(self, value: Any) -> bool:
+        return self.type is not None and isinstance(self.type, type) and not isinstance(value, self.type)
+
+    def _dumped(self, value: Any, path: str) -> Any:
+        if not self._pydantic:
+            return value
+        plain = value.model_dump(mode="json")
+        check_plain(plain, path)
+        return plain
 
     def decode(self, data: bytes, path: str) -> Any:
         """A fresh value.
