@@ -7,6 +7,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from msgspec import Struct
@@ -109,6 +110,7 @@ def removed_name() -> str:
     return f"removed.{secrets.token_hex(16)}"
 
 
+@lru_cache(maxsize=1024)
 def run_folder_name(run_id: str) -> str:
     """The folder of a run: readable characters of its id, and a digest that tells it from all others."""
     slug = re.sub(r"[^a-z0-9_-]+", "-", run_id[:40].lower(), flags=re.ASCII).strip("-")

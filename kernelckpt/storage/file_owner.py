@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -218,6 +219,11 @@ def read_mark(ops: FileOps, folder: str) -> Mark:
         data = read_file(ops, f"{folder}/{HEAD}")
     except FileNotFoundError:
         return Mark()
+    return _decode_mark(data[:_FILE_BYTES])
+
+
+@lru_cache(maxsize=64)
+def _decode_mark(data: bytes) -> Mark:
     epoch, sequence = max(_read_slot(data, slot, _HEAD, 2) or [0, 0] for slot in range(4))
     (removed,) = max(_read_slot(data, slot, _REMOVED, 1) or [0] for slot in (4, 5))
     return Mark(epoch, sequence, removed)
@@ -228,8 +234,10 @@ def _write_slot(ops: FileOps, fd: int, slot: int, data: bytes) -> None:
 
 
 def _read_slot(data: bytes, slot: int, kind: str, fields: int) -> list[int] | None:
-    at = slot * _SLOT_BYTES
+    written = data[slot * _SLOT_BYTES : (slot + 1) * _SLOT_BYTES]
+    if not any(written):
+        return None
     with suppress(CorruptionError):
-        found, _ = decode_record(data[at : at + _SLOT_BYTES], kind, (int,) * fields, HEAD)
+        found, _ = decode_record(written, kind, (int,) * fields, HEAD)
         return found
     return None

@@ -6,6 +6,7 @@ import zlib
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
+import msgspec
 
 from kernelckpt.errors import CorruptionError, UnsupportedVersionError
 
@@ -44,8 +45,8 @@ def decode_record(data: bytes, kind: str, types: tuple[type, ...], where: str) -
     if not isinstance(record, list) or len(record) != len(types) + 3 or record[0] != kind:
         raise _damaged(where, kind)
     end = unpacker.tell()
-    crc_size = len(bytes(msgpack.Packer().pack(record[-1])))
-    if record[-1] != zlib.crc32(data[: end - crc_size]):
+    crc = record[-1]
+    if type(crc) is not int or crc != zlib.crc32(data[: end - len(msgspec.msgpack.encode(crc))]):
         raise _damaged(where, kind)
     fields = record[2:-1]
     if any(type(field) is not wanted for field, wanted in zip(fields, types, strict=True)):
