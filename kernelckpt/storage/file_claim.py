@@ -22,6 +22,7 @@ from kernelckpt.storage.file_owner import (
     open_mark,
     publish,
     read_owner,
+    renew_mark,
     write_mark,
     write_removed,
 )
@@ -192,9 +193,7 @@ class RunClaim:
         for blob in blobs:
             self._abandon(blob)
         if entries:
-            write_mark(self._ops, self._mark_fd, self.epoch, self.head)
-            removed = max(view.mark.removed, *(entry.sequence for entry in entries))
-            write_removed(self._ops, self._mark_fd, removed)
+            self._write_removed(max(view.mark.removed, *(entry.sequence for entry in entries)))
         spared = segment_name(self.epoch, self._segment.number) if self._segment else ""
         useless = [name for name in useless_segments(view) if name != spared]
         unlink_all(self.run, [*doomed, *useless, *map(blob_file_name, blobs)])
@@ -278,6 +277,20 @@ class RunClaim:
             self._close_segment()
             raise
         segment.end = end
+
+    def _write_removed(self, removed: int) -> None:
+        """Say durably what is about to be deleted; a mark whose sync failed is never synced again."""
+        if self._mark_fd < 0:
+            self._mark_fd = renew_mark(self._ops, self.run.path, self.epoch, self.head, removed)
+            return
+        try:
+            write_mark(self._ops, self._mark_fd, self.epoch, self.head)
+            write_removed(self._ops, self._mark_fd, removed)
+        except OSError:
+            fd, self._mark_fd = self._mark_fd, -1
+            with suppress(OSError):
+                self._ops.close(fd)
+            raise
 
     def _close_segment(self) -> None:
         segment, self._segment = self._segment, None

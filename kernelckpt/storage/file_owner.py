@@ -22,6 +22,7 @@ _CLAIM, _BEGIN, _HEAD, _REMOVED = (
 )
 _HOLDER_CHARACTERS = 1000
 _SLOT_BYTES = 64
+_REMOVED_SLOTS = (4, 5)
 _FILE_BYTES = 6 * _SLOT_BYTES
 
 
@@ -202,15 +203,33 @@ def open_mark(ops: FileOps, folder: str) -> int:
 
 def write_mark(ops: FileOps, fd: int, epoch: int, sequence: int) -> None:
     """Write what was acknowledged into one of an owner's two slots, in turn."""
-    _write_slot(ops, fd, 2 * (epoch % 2) + sequence % 2, encode_record(_HEAD, epoch, sequence))
+    _write_slot(ops, fd, _head_slot(epoch, sequence), encode_record(_HEAD, epoch, sequence))
 
 
 def write_removed(ops: FileOps, fd: int, removed: int) -> None:
     """Write, durably and together with the mark, the newest entry that is about to be deleted."""
-    known = [_read_slot(read_all(ops, fd, _FILE_BYTES, 0), slot, _REMOVED, 1) for slot in (4, 5)]
-    slot = 4 if (known[0] or [0]) <= (known[1] or [0]) else 5
-    _write_slot(ops, fd, slot, encode_record(_REMOVED, removed))
+    data = read_all(ops, fd, _FILE_BYTES, 0)
+    older = min(_REMOVED_SLOTS, key=lambda slot: _read_slot(data, slot, _REMOVED, 1) or [0])
+    _write_slot(ops, fd, older, encode_record(_REMOVED, removed))
     ops.fsync(fd)
+
+
+def renew_mark(ops: FileOps, folder: str, epoch: int, sequence: int, removed: int) -> int:
+    """Put a new file in the place of a mark whose sync failed, durably; returns its descriptor."""
+    fd, temporary = create_temporary(ops, folder)
+    try:
+        _write_slot(ops, fd, _head_slot(epoch, sequence), encode_record(_HEAD, epoch, sequence))
+        _write_slot(ops, fd, _REMOVED_SLOTS[0], encode_record(_REMOVED, removed))
+        ops.fsync(fd)
+        ops.rename(temporary, f"{folder}/{HEAD}")
+        ops.fsync_folder(folder)
+    except BaseException:
+        with suppress(OSError):
+            ops.unlink(temporary)
+        with suppress(OSError):
+            ops.close(fd)
+        raise
+    return fd
 
 
 def read_mark(ops: FileOps, folder: str) -> Mark:
@@ -225,8 +244,12 @@ def read_mark(ops: FileOps, folder: str) -> Mark:
 @lru_cache(maxsize=64)
 def _decode_mark(data: bytes) -> Mark:
     epoch, sequence = max(_read_slot(data, slot, _HEAD, 2) or [0, 0] for slot in range(4))
-    (removed,) = max(_read_slot(data, slot, _REMOVED, 1) or [0] for slot in (4, 5))
+    (removed,) = max(_read_slot(data, slot, _REMOVED, 1) or [0] for slot in _REMOVED_SLOTS)
     return Mark(epoch, sequence, removed)
+
+
+def _head_slot(epoch: int, sequence: int) -> int:
+    return 2 * (epoch % 2) + sequence % 2
 
 
 def _write_slot(ops: FileOps, fd: int, slot: int, data: bytes) -> None:

@@ -270,3 +270,22 @@ async def test_lasting_failure_stays_typed(folder):
         with pytest.raises(KernelCkptError):
             await call()
     await storage.aclose()
+
+
+async def test_a_mark_whose_sync_failed_is_replaced_never_synced_again(folder):
+    storage, ops = await owner(folder)
+    await storage.append("run", 1, 2, [b"two"], b"")
+    entries = await storage.list_entries("run")
+    ops.fail("fsync", path="head")
+    with pytest.raises(StorageError, match="EIO"):
+        await storage.delete("run", 1, entries=entries)
+    assert await folder.contents() == [b"one", b"two"]
+    ops.log.clear()
+    await storage.delete("run", 1, entries=entries)
+    assert ("fsync", str(folder.run / "head")) not in ops.log
+    await storage.append("run", 1, 3, [b"three"], b"")
+    await storage.aclose()
+    following = folder.client()
+    assert (await following.acquire("run", "next")).head == 3
+    assert await folder.listed() == [(1, 3, False)]
+    assert folder.names("tmp.") == []
