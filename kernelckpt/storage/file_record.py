@@ -15,7 +15,7 @@ FILE_VERSION = 1
 
 
 def encode_record(kind: str, *fields: bytes | int | str | list[int]) -> bytes:
-    """One record: `[kind, version, *fields, crc32 of everything before it]`."""
+    """One record: `[kind, version, *fields, crc32 of everything before it]`; so it is in every version."""
     packer = msgpack.Packer()
     head = bytes(packer.pack_array_header(len(fields) + 3))
     head += b"".join(bytes(packer.pack(part)) for part in (kind, FILE_VERSION, *fields))
@@ -41,27 +41,33 @@ def decode_record(data: bytes, kind: str, types: tuple[type, ...], where: str) -
         record = unpacker.unpack()
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise _damaged(where, kind) from error
-    _refuse_newer(record, kind, where)
-    if not isinstance(record, list) or len(record) != len(types) + 3 or record[0] != kind:
-        raise _damaged(where, kind)
     end = unpacker.tell()
-    crc = record[-1]
-    if type(crc) is not int or crc != zlib.crc32(data[: end - len(msgspec.msgpack.encode(crc))]):
+    if (
+        not isinstance(record, list)
+        or len(record) < 3
+        or record[0] != kind
+        or not _is_whole(record, data[:end])
+    ):
         raise _damaged(where, kind)
+    _refuse_newer(record[1], where)
     fields = record[2:-1]
-    if any(type(field) is not wanted for field, wanted in zip(fields, types, strict=True)):
+    if [type(field) for field in fields] != list(types):
         raise _damaged(where, kind)
     return fields, end
 
 
-def _refuse_newer(record: Any, kind: str, where: str) -> None:
-    if not isinstance(record, list) or len(record) < 2 or record[0] != kind:
-        return
-    if type(record[1]) is int and record[1] > FILE_VERSION:
+def _is_whole(record: list[Any], data: bytes) -> bool:
+    crc = record[-1]
+    return type(crc) is int and crc == zlib.crc32(data[: -len(msgspec.msgpack.encode(crc))])
+
+
+def _refuse_newer(version: Any, where: str) -> None:
+    """Only what is whole is asked for its version: noise may look like any."""
+    if type(version) is int and version > FILE_VERSION:
         raise UnsupportedVersionError(
-            f"{where}: written in version {record[1]} of the layout; this package reads up to {FILE_VERSION}",
+            f"{where}: written in version {version} of the layout; this package reads up to {FILE_VERSION}",
             hint="upgrade kernelckpt",
-            found=record[1],
+            found=version,
             supported=FILE_VERSION,
         )
 

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import zlib
 
 import msgpack
 import pytest
@@ -111,18 +112,21 @@ async def test_a_file_in_place_of_the_folder(folder):
             await open_storage(f"file:{path}")
 
 
+def in_version_2(data):
+    """The bytes of a file whose first record is of the next version of the layout."""
+    found = msgpack.Unpacker(max_buffer_size=0)
+    found.feed(data)
+    kind, _, *fields, _ = found.unpack()
+    head = msgpack.packb([kind, 2, *fields, 0])[:-1]
+    return head + msgpack.packb(zlib.crc32(head)) + data[found.tell() :]
+
+
 @pytest.mark.parametrize("name", ["kernelckpt", "run", "owner.1", "seg.1.1", "inbox"])
 async def test_a_newer_version_is_refused(folder, name):
     await folder.write(b"x")
     await folder.client().post("run", "m", b"x")
     path = folder.path / name if name == "kernelckpt" else folder.run / folder.names(name)[0]
-    data = bytearray(path.read_bytes())
-    kind = msgpack.Unpacker(max_buffer_size=0)
-    kind.feed(data)
-    kind.read_array_header()
-    kind.unpack()
-    data[kind.tell()] = 2
-    path.write_bytes(data)
+    path.write_bytes(in_version_2(path.read_bytes()))
     with pytest.raises(UnsupportedVersionError, match="upgrade") as caught:
         await (folder.client().posted("run") if name == "inbox" else folder.listed())
     assert (caught.value.found, caught.value.supported) == (2, 1)

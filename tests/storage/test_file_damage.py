@@ -2,6 +2,7 @@
 
 import shutil
 
+import msgpack
 import pytest
 
 from kernelckpt.errors import CorruptionError, NotFoundError, UnsupportedVersionError
@@ -218,7 +219,11 @@ async def test_a_frame_within_an_entry_is_none(folder):
     assert await folder.listed() == [(1, 1, False), (1, 2, True), (1, 3, False)]
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff" * 500, None])
+CUT_MARK = b"\x95" + msgpack.packb("kernelckpt-head") + b"\x0d" + bytes(40)
+"""A mark whose write was cut short: what stands where its version belongs says nothing."""
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 500, CUT_MARK, None])
 async def test_a_damaged_mark_is_ignored(three, content):
     path = three.run / "head"
     path.unlink() if content is None else path.write_bytes(content)
