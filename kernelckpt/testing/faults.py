@@ -25,6 +25,8 @@ class _Fault(Struct):
 class FaultyFileOps:
     """Wraps an object such as `FileStorage` takes as `ops`; passes every call on unless told otherwise.
 
+    On a simulated file system, a sync that fails loses what it was for, as it does on Linux.
+
     A fault meets the `nth` call of a name from now on, and `times` - 1 ones after it; `path` narrows that to
     calls on paths (or on files opened by paths) that contain it, and an empty name meets every call.
 
@@ -76,6 +78,8 @@ class FaultyFileOps:
             if fault is not None and fault.error:
                 if call == "close":  # a descriptor is gone even when closing it fails
                     target(*arguments)
+                if call in ("fsync", "fdatasync") and (fail_sync := getattr(self._ops, "fail_sync", None)):
+                    fail_sync(*arguments)
                 raise OSError(fault.error, os.strerror(fault.error), where or None)
             if fault is not None and fault.taken >= 0:
                 fd, pieces, offset = arguments

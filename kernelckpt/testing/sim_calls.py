@@ -23,6 +23,14 @@ class SimFacts(Struct, frozen=True):
     modified_ns: int
 
 
+class _Open(Struct):
+    """An open descriptor."""
+
+    node: SimFile | SimFolder
+    path: str
+    write: bool
+
+
 class SimCalls:
     """The calls of `FileStorage`'s `ops`, on a simulated disk.
 
@@ -34,8 +42,9 @@ class SimCalls:
         """Begin with what is in an image, then do the operations of a log."""
         self.log = list(log)
         self._disk = SimDisk(origin)
-        self._open: dict[int, tuple[int, str, bool]] = {}
+        self._open: dict[int, _Open] = {}
         self._locks: dict[int, dict[int, bool]] = {}
+        self._folders: dict[str, SimFolder] = {}
         self._next_fd = 3
         for op in log:
             self._disk.apply(op)
@@ -47,18 +56,17 @@ class SimCalls:
             _fail(errno.EEXIST, path)
         inode = self._disk.next_inode
         self._do("create", path, inode=inode, folder=folder.inode, name=name)
-        return self._descriptor(inode, path, write=True)
+        return self._descriptor(self._disk.nodes[inode], path, write=True)
 
     def open(self, path: str, *, write: bool = False) -> int:
         """Open an existing file."""
         node = self._node(path)
         if write and isinstance(node, SimFolder):
             _fail(errno.EISDIR, path)
-        return self._descriptor(node.inode, path, write=write)
+        return self._descriptor(node, path, write=write)
 
     def close(self, fd: int) -> None:
         """Close a descriptor; its lock goes with it."""
-        self._file(fd)
         self.unlock(fd)
         del self._open[fd]
 
@@ -71,20 +79,28 @@ class SimCalls:
         file = self._file(fd, write=True)
         data = b"".join(pieces)
         if data:
-            self._do("pwritev", self._open[fd][1], inode=file.inode, offset=offset, data=data)
+            self._do("pwritev", self._opened(fd).path, inode=file.inode, offset=offset, data=data)
         return len(data)
 
     def fdatasync(self, fd: int) -> None:
         """Make the bytes and the size of a file durable."""
-        self._do("fdatasync", self._open[fd][1], inode=self._file(fd).inode)
+        self._do("fdatasync", self._opened(fd).path, inode=self._file(fd).inode)
 
     def fsync(self, fd: int) -> None:
         """Make a file durable, not its names."""
-        self._do("fsync", self._open[fd][1], inode=self._file(fd).inode)
+        self._do("fsync", self._opened(fd).path, inode=self._file(fd).inode)
 
     def fsync_folder(self, path: str) -> None:
         """Make the names in a folder durable."""
         self._do("fsync_folder", path, inode=self._folder(path).inode)
+
+    def fail_sync(self, fd: int) -> None:
+        """What a sync that fails does: later ones will not make durable what this one should have.
+
+        Linux takes the pages for clean then: they are read as they were written, as long as they are in
+        memory, and whether they are on the medium nobody knows. The caller raises the error.
+        """
+        self._do("failed_sync", self._opened(fd).path, inode=self._file(fd).inode)
 
     def lock(self, fd: int, *, shared: bool = False) -> bool:
         """Take the file's lock; false when another descriptor holds one that forbids it."""
@@ -97,7 +113,9 @@ class SimCalls:
 
     def unlock(self, fd: int) -> None:
         """Give the lock up."""
-        self._locks.get(self._file(fd).inode, {}).pop(fd, None)
+        holders = self._locks.get(self._opened(fd).node.inode)
+        if holders:
+            holders.pop(fd, None)
 
     def wall_ns(self) -> int:
         """A time that moves with each operation and nothing else."""
@@ -109,7 +127,7 @@ class SimCalls:
 
     def fstat(self, fd: int) -> SimFacts:
         """The facts of an open file."""
-        return _facts(self._disk.nodes[self._opened(fd)[0]])
+        return _facts(self._opened(fd).node)
 
     def link(self, source: str, target: str) -> None:
         """Give a file a second name."""
@@ -161,25 +179,27 @@ class SimCalls:
         op = SimOp(call=call, path=path, **facts)
         self.log.append(op)
         self._disk.apply(op)
+        if call in ("rename", "rmdir"):
+            self._folders.clear()
 
-    def _descriptor(self, inode: int, path: str, *, write: bool) -> int:
+    def _descriptor(self, node: SimFile | SimFolder, path: str, *, write: bool) -> int:
         fd, self._next_fd = self._next_fd, self._next_fd + 1
-        self._open[fd] = (inode, path, write)
+        self._open[fd] = _Open(node, path, write)
         return fd
 
-    def _opened(self, fd: int) -> tuple[int, str, bool]:
-        if fd not in self._open:
+    def _opened(self, fd: int) -> _Open:
+        found = self._open.get(fd)
+        if found is None:
             _fail(errno.EBADF, None)
-        return self._open[fd]
+        return found
 
     def _file(self, fd: int, *, write: bool = False) -> SimFile:
-        inode, path, writable = self._opened(fd)
-        node = self._disk.nodes[inode]
-        if isinstance(node, SimFolder):
-            _fail(errno.EISDIR, path)
-        if write and not writable:
-            _fail(errno.EBADF, path)
-        return node
+        found = self._opened(fd)
+        if isinstance(found.node, SimFolder):
+            _fail(errno.EISDIR, found.path)
+        if write and not found.write:
+            _fail(errno.EBADF, found.path)
+        return found.node
 
     def _place(self, path: str) -> tuple[SimFolder, str]:
         """The folder that a path's last name is, or would be, in."""
@@ -187,20 +207,23 @@ class SimCalls:
         return self._folder(above), name
 
     def _folder(self, path: str) -> SimFolder:
+        known = self._folders.get(path)
+        if known is not None:
+            return known
         node = self._node(path)
         if not isinstance(node, SimFolder):
             _fail(errno.ENOTDIR, path)
+        self._folders[path] = node
         return node
 
     def _node(self, path: str) -> SimFile | SimFolder:
-        node = self._disk.nodes[ROOT]
-        for name in filter(None, path.split("/")):
-            if not isinstance(node, SimFolder):
-                _fail(errno.ENOTDIR, path)
-            if name not in node.names:
-                _fail(errno.ENOENT, path)
-            node = self._disk.nodes[node.names[name]]
-        return node
+        above, _, name = path.rpartition("/")
+        if not name:
+            return self._folder(above) if above else self._disk.nodes[ROOT]
+        inode = self._folder(above).names.get(name)
+        if inode is None:
+            _fail(errno.ENOENT, path)
+        return self._disk.nodes[inode]
 
 
 def _facts(node: SimFile | SimFolder) -> SimFacts:

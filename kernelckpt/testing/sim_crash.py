@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from math import prod
-from typing import TypeVar
 
 from kernelckpt.testing.sim_disk import (
     SimDisk,
@@ -19,22 +18,22 @@ from kernelckpt.testing.sim_disk import (
     written,
 )
 
-T = TypeVar("T")
-
 _ALL_SUBSETS = 4
 """Up to so many unsynced operations of one file or folder are left out in every combination."""
 
 
-def crash_images(disk: SimDisk, limit: int, *, sector: int, seed: str) -> Iterator[SimImage]:
+def crash_images(
+    disk: SimDisk, limit: int, *, sectors: Sequence[int], seed: str, starts: int
+) -> Iterator[SimImage]:
     """Distinct images, at most `limit`; see `SimFileSystem.images`."""
-    states = {node.inode: _states(node, sector, seed) for node in disk.nodes.values()}
+    states = {node.inode: _states(node, sectors, seed) for node in disk.nodes.values()}
     dirty = [inode for inode, (found, _) in states.items() if len(found) > 1]
     counts = [len(states[inode][0]) for inode in dirty]
     newest = [states[inode][1] for inode in dirty]
     seen = set()
     for choice in choices(counts, newest, limit, random.Random(seed)):  # noqa: S311 - repeatable, not secret
         chosen = dict(zip(dirty, choice, strict=True))
-        image = image_of({inode: found[chosen.get(inode, 0)] for inode, (found, _) in states.items()})
+        image = image_of({inode: found[chosen.get(inode, 0)] for inode, (found, _) in states.items()}, starts)
         if (key := image.key) not in seen:
             seen.add(key)
             yield image
@@ -73,42 +72,47 @@ def choices(
 
 
 def _states(
-    node: SimFile | SimFolder, sector: int, seed: str
+    node: SimFile | SimFolder, sectors: Sequence[int], seed: str
 ) -> tuple[Sequence[bytes | dict[str, int]], int]:
     """The states a crash may leave a file or folder in, and which of them is the newest."""
     if isinstance(node, SimFolder):
         names = folder_states(node)
         return names, names.index(node.names)
-    data = file_states(node, sector, random.Random(seed))  # noqa: S311
+    data = file_states(node, sectors, random.Random(seed))  # noqa: S311
     return data, data.index(bytes(node.data))
 
 
 def folder_states(folder: SimFolder) -> list[dict[str, int]]:
     """The names a crash may leave in a folder: the durable ones first."""
     found = []
-    for changes in subsets(folder.pending):
+    for chosen in subsets(range(len(folder.pending))):
         names = dict(folder.durable)
-        for change in changes:
-            change_names(names, change)
+        for at in chosen:
+            change_names(names, folder.pending[at])
         found.append(names)
-    return distinct(found)
+    return [names for at, names in enumerate(found) if names not in found[:at]]
 
 
-def file_states(file: SimFile, sector: int, chance: random.Random) -> list[bytes]:
+def file_states(file: SimFile, sectors: Sequence[int], chance: random.Random) -> list[bytes]:
     """The bytes a crash may leave in a file: the durable ones first."""
-    found = [written(file.durable, writes) for writes in subsets(file.pending)]
-    for index, write in enumerate(file.pending):
-        before = written(file.durable, file.pending[:index])
-        found.extend(torn_states(before, write, sector, chance))
-    return distinct(found)
+    if not file.pending:
+        return [file.durable]
+    unsure = file.unsure
+    found = [file.with_only(chosen) for chosen in subsets(unsure)]
+    for at in unsure:
+        write, after = file.pending[at], [file.pending[later] for later in sorted(file.kept) if later > at]
+        before = written(file.durable, file.pending[:at])
+        noise = chance.randbytes(len(write.data))
+        for sector in sectors:
+            found.extend(written(torn, after) for torn in torn_states(before, write, sector, noise))
+    return list(dict.fromkeys(found))
 
 
-def torn_states(before: bytes, write: SimOp, sector: int, chance: random.Random) -> Iterator[bytes]:
-    """The bytes a file may have when a write reached the medium in part."""
+def torn_states(before: bytes, write: SimOp, sector: int, noise: bytes) -> Iterator[bytes]:
+    """The bytes a file may have when a write reached the medium in part; where it grew, noise may be."""
     size, end = len(write.data), write.offset + len(write.data)
     borders = range(sector - write.offset % sector, size, sector)
     grown = before + bytes(max(0, end - len(before)))
-    noise = chance.randbytes(size)
     for cut in sorted({0, 1, size // 2, size - 1, *borders} - {size}):
         yield put(before, write.offset, write.data[:cut])
         yield put(grown, write.offset, write.data[:cut])
@@ -128,25 +132,16 @@ def put(data: bytes, offset: int, piece: bytes) -> bytes:
     return data[:offset] + bytes(max(0, offset - len(data))) + piece + data[offset + len(piece) :]
 
 
-def subsets(operations: Sequence[SimOp]) -> Iterator[Sequence[SimOp]]:
+def subsets(unsure: Sequence[int]) -> Iterator[Sequence[int]]:
     """None, all, then others: every subset of a few; of many each prefix, each one alone, all but one."""
     yield ()
-    yield operations
-    count = len(operations)
+    yield unsure
+    count = len(unsure)
     if count <= _ALL_SUBSETS:
         for mask in range(1, (1 << count) - 1):
-            yield [operation for at, operation in enumerate(operations) if mask >> at & 1]
+            yield [number for at, number in enumerate(unsure) if mask >> at & 1]
         return
     for at in range(count):
-        yield operations[:at]
-        yield operations[at : at + 1]
-        yield [*operations[:at], *operations[at + 1 :]]
-
-
-def distinct(states: Iterable[T]) -> list[T]:
-    """Each state once, in the order of their first mention."""
-    found: list[T] = []
-    for state in states:
-        if state not in found:
-            found.append(state)
-    return found
+        yield unsure[:at]
+        yield unsure[at : at + 1]
+        yield [*unsure[:at], *unsure[at + 1 :]]

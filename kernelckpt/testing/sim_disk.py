@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
 from typing import Literal
 
 from msgspec import Struct, field
@@ -36,6 +37,7 @@ class SimOp(Struct, frozen=True, kw_only=True):
         "fdatasync",
         "fsync",
         "fsync_folder",
+        "failed_sync",
     ]
     path: str
     inode: int = 0
@@ -47,12 +49,24 @@ class SimOp(Struct, frozen=True, kw_only=True):
 
 
 class SimFile(Struct):
-    """A file: its bytes, those that are durable, and the writes since."""
+    """A file: its bytes, those that are durable, and the writes since.
+
+    Attributes:
+        inode: its number.
+        data: the bytes that are read.
+        durable: the bytes that were durable before `pending`.
+        pending: the writes since, in order.
+        kept: those of them, by index, that are durable nevertheless: they were synced after some were lost.
+        lost: those that a sync failed to make durable: each may be there, and no later sync changes that.
+        changed: when it was last changed.
+    """
 
     inode: int
     data: bytearray
     durable: bytes
     pending: list[SimOp] = field(default_factory=list)
+    kept: set[int] = field(default_factory=set)
+    lost: set[int] = field(default_factory=set)
     changed: int = 0
 
     def apply(self, op: SimOp) -> None:
@@ -60,9 +74,23 @@ class SimFile(Struct):
         if op.call == "pwritev":
             write_into(self.data, op)
             self.pending.append(op)
+        elif op.call == "failed_sync":
+            self.lost.update(self.unsure)
+        elif self.lost:
+            self.kept.update(set(self.unsure) - self.lost)
         else:
             self.durable = bytes(self.data)
             self.pending.clear()
+
+    @property
+    def unsure(self) -> list[int]:
+        """Which of the writes since may be on the medium, or not."""
+        return [at for at in range(len(self.pending)) if at not in self.kept]
+
+    def with_only(self, chosen: Iterable[int]) -> bytes:
+        """The bytes on the medium if of the unsure writes only these are."""
+        there = self.kept.union(chosen)
+        return written(self.durable, [write for at, write in enumerate(self.pending) if at in there])
 
 
 class SimFolder(Struct):
@@ -118,7 +146,7 @@ class SimDisk:
         self.next_inode = max(self.next_inode, op.inode + 1)
         node = self.nodes[op.folder or op.inode]
         node.apply(op)
-        if op.call not in ("fsync", "fdatasync", "fsync_folder"):
+        if op.call not in ("fsync", "fdatasync", "fsync_folder", "failed_sync"):
             node.changed = self.changes
 
     def folder(self, inode: int) -> SimFolder:
@@ -134,10 +162,12 @@ class SimImage(Struct, frozen=True):
     Attributes:
         names: each file's and folder's inode by its path, folders before what is in them.
         data: the bytes of each file, by inode.
+        starts: how often the machine had been started before, or its processes after a kill.
     """
 
     names: Mapping[str, int] = {}
     data: Mapping[int, bytes] = {}
+    starts: int = 0
 
     @property
     def files(self) -> dict[str, bytes]:
@@ -150,12 +180,16 @@ class SimImage(Struct, frozen=True):
         return [path for path, inode in self.names.items() if inode not in self.data]
 
     @property
-    def key(self) -> frozenset[tuple[str, str, bytes | None]]:
-        """Equal for images with the same names and bytes, and hashable."""
+    def key(self) -> bytes:
+        """A digest that is equal for images with the same names and bytes."""
+        digest = blake2b(digest_size=16)
         first: dict[int, str] = {}
-        return frozenset(
-            (path, first.setdefault(inode, path), self.data.get(inode)) for path, inode in self.names.items()
-        )
+        for path, inode in sorted(self.names.items()):
+            data = self.data.get(inode)
+            size = -1 if data is None else len(data)
+            digest.update(f"{path}\0{first.setdefault(inode, path)}\0{size}\0".encode())
+            digest.update(data or b"")
+        return digest.digest()
 
 
 def write_into(data: bytearray, write: SimOp) -> None:
@@ -176,7 +210,7 @@ def change_names(names: dict[str, int], op: SimOp) -> None:
         names[op.name] = op.inode
 
 
-def image_of(states: Mapping[int, bytes | Mapping[str, int]]) -> SimImage:
+def image_of(states: Mapping[int, bytes | Mapping[str, int]], starts: int) -> SimImage:
     """The image made of these files and folders; what no name leads to is not in it."""
     paths: dict[str, int] = {}
     data: dict[int, bytes] = {}
@@ -191,7 +225,7 @@ def image_of(states: Mapping[int, bytes | Mapping[str, int]]) -> SimImage:
                 data[inode] = state
             else:
                 waiting.append((path, state))
-    return SimImage(paths, data)
+    return SimImage(paths, data, starts)
 
 
 def written(durable: bytes, writes: Sequence[SimOp]) -> bytes:

@@ -20,12 +20,15 @@ class SimFileSystem(SimCalls):
 
     Attributes:
         log: every operation that changed something or synced it, in order.
+        origin: what was there before the log.
+        starts: how often the machine was started, this time included, and its processes after a kill.
     """
 
     def __init__(self, origin: SimImage = _EMPTY, log: Sequence[SimOp] = ()) -> None:
         """An empty file system, or what an image and operations after it make of one."""
         super().__init__(origin, log)
-        self._origin = origin
+        self.starts = origin.starts + 1
+        self.origin = origin
         self._past = SimDisk(origin)
 
     @classmethod
@@ -39,20 +42,26 @@ class SimFileSystem(SimCalls):
         Every operation has been done and no lock is held; what was not synced still is not. Its log begins
         with those operations, so points mean the same in both.
         """
-        return type(self)(self._origin, self.log[:point])
+        after = type(self)(self.origin, self.log[:point])
+        after.starts = self.starts + 1
+        return after
 
     @property
     def point(self) -> int:
         """How many operations have been done."""
         return len(self.log)
 
-    def images(self, point: int, limit: int = 64, *, sector: int = 512, seed: int = 0) -> Iterator[SimImage]:
+    def images(
+        self, point: int, limit: int = 64, *, sectors: Sequence[int] = (512,), seed: int = 0
+    ) -> Iterator[SimImage]:
         """What a power loss after the first `point` operations may leave on the medium.
 
         The model is what POSIX promises, which is less than usual file systems do:
 
         - A write changes nothing durable before `fsync` or `fdatasync` of that file; these make its bytes
           and its size durable, not its name.
+        - After a sync that failed (`fail_sync`), each write it was for may be on the medium or not, and no
+          later sync changes that; what is written later is synced as usual.
         - A name made, moved or removed changes nothing durable before `fsync_folder` of its folder. The new
           name of a file says nothing about its bytes, and a folder's name nothing about the names in it.
         - Without a sync, every operation may reach the medium or not, whatever was done before or after it;
@@ -70,15 +79,16 @@ class SimFileSystem(SimCalls):
         Args:
             point: how many operations were done before it.
             limit: at most so many images, at least 2.
-            sector: how many bytes the medium writes at once.
+            sectors: how many bytes the medium may write at once; writes are torn at the borders of each.
             seed: another seed chooses other combinations; equal arguments give equal images.
         """
-        yield from crash_images(self._disk_at(point), limit, sector=sector, seed=f"{seed} {point}")
+        disk = self._disk_at(point)
+        yield from crash_images(disk, limit, sectors=sectors, seed=f"{seed} {point}", starts=self.starts)
 
     def _disk_at(self, point: int) -> SimDisk:
         """The disk after so many operations; cheap when points are asked for in order."""
         if self._past.changes > point:
-            self._past = SimDisk(self._origin)
+            self._past = SimDisk(self.origin)
         for op in self.log[self._past.changes : point]:
             self._past.apply(op)
         return self._past

@@ -1,59 +1,72 @@
-"""Runs of the log on a simulated file system, a model beside them, and the search for what a crash breaks."""
+"""Runs of the log on a simulated file system, a model beside them, and crashes of all of it."""
 
 from __future__ import annotations
 
 import itertools
-import random
+import zlib
 from contextlib import contextmanager
 from unittest import mock
 
-import pytest
 from msgspec import Struct, field
 
 from kernelckpt.abc import Append, Put, Remove
-from kernelckpt.errors import CheckpointFailedError, FencedError, KernelCkptError, NotFoundError
+from kernelckpt.errors import CheckpointFailedError, FencedError, NotFoundError
 from kernelckpt.log import LogOptions, Retention, RunLog, read_run
 from kernelckpt.storage import FileStorage
-from kernelckpt.testing import ManualClock, SimFileSystem
+from kernelckpt.testing import CrashExplorer, CrashFoundError, ManualClock, SimFileSystem
 
 RUN = "run"
 FOLDER = "/machine/state"
-OPERATIONS = ("delta", "base", "prune", "takeover", "restart")
-SECTOR = 256
+OPERATIONS = ("delta", "batch", "base", "prune", "takeover", "restart")
+"""Each is a method of `Life`."""
+GO_ON = ("base", "restart")
+"""What is done after the first checkpoint from one in `FULL_EVERY` images."""
+FULL_EVERY = 16
+SECTORS = (64, 256, 512)
 SEGMENT_BYTES = 700
-GO_ON = ("delta", "base", "restart")
-"""What is done after each restore."""
-SYNCS = ("fdatasync", "fsync", "fsync_folder")
 OPTIONS = LogOptions(sparse_below=0.9, max_consecutive_failures=1)
 
 
-class BrokenRunError(Exception):
-    """A crash lost something or left something that cannot be read."""
+class Names:
+    """Temporary names that repeat from run to run, but not after a start of the same machine."""
+
+    def __init__(self):
+        self.start(1)
+
+    def start(self, number):
+        self._number, self._next = number, itertools.count()
+
+    def __call__(self):
+        return f"tmp.{self._number:08x}{next(self._next):024x}"
+
+
+NAMES = Names()
+
+
+def at_once(work):
+    async def run(executor):
+        return work()
+
+    return run
 
 
 @contextmanager
-def repeatable(boot, segment_bytes):
-    """Storages without threads, in small segments that a few entries fill, with names that repeat.
-
-    `boot` is how often the machine was started: names of one start are not used again by the next.
-    """
-    numbers = itertools.count()
-
-    def temporary_name():
-        return f"tmp.{boot:08x}{next(numbers):024x}"
-
-    def at_once(work):
-        async def run(executor):
-            return work()
-
-        return run
-
+def repeatable(segment_bytes=SEGMENT_BYTES, *, start=1):
+    """Storages without threads, in small segments that a few entries fill, with names that repeat."""
+    NAMES.start(start)
     with (
         mock.patch("kernelckpt.storage.file.wrap", at_once),
         mock.patch("kernelckpt.storage.file_claim.SEGMENT_BYTES", segment_bytes),
-        mock.patch("kernelckpt.storage.file_owner.temporary_name", temporary_name),
+        mock.patch("kernelckpt.storage.file_owner.temporary_name", NAMES),
     ):
         yield
+
+
+class Hurry(ManualClock):
+    """A clock on which nobody waits."""
+
+    async def sleep(self, seconds):
+        return
 
 
 class State(Struct):
@@ -88,11 +101,12 @@ class State(Struct):
 class History:
     """The model: the state at every version, and from which point on each was staged and acknowledged."""
 
-    def __init__(self, first=None):
+    def __init__(self, first=None, point=0):
+        """Nothing has happened but that this state was there from a point on."""
         first = first or State()
         self.states = {first.version: first}
-        self.staged = [(0, first.version)]
-        self.acknowledged = [(0, first.version)]
+        self.staged = [(point, first.version)]
+        self.acknowledged = [(point, first.version)]
 
     def check(self, state, point):
         """Fail unless a crash at this point may leave this state."""
@@ -100,14 +114,6 @@ class History:
         newest = max(version for at, version in self.staged if at <= point)
         assert oldest <= state.version <= newest, f"version {state.version}, not {oldest} to {newest}"
         assert state == self.states[state.version], f"{state} is not {self.states[state.version]}"
-
-    def until(self, point):
-        """What had happened at a point."""
-        found = History()
-        found.states = dict(self.states)
-        found.staged = [(at, version) for at, version in self.staged if at <= point]
-        found.acknowledged = [(at, version) for at, version in self.acknowledged if at <= point]
-        return found
 
 
 def next_version(state):
@@ -129,27 +135,31 @@ def next_version(state):
 class Life:
     """One owner of the run, as a process of the simulated machine has it."""
 
-    def __init__(self, fs, history, storage, log):
-        self.fs, self.history, self.storage, self.log = fs, history, storage, log
+    def __init__(self, fs, ops, history, storage, log):
+        self.fs, self.ops, self.history, self.storage, self.log = fs, ops, history, storage, log
         self.state = State.of(log.loaded)
         self.commit = 0
 
     @classmethod
-    async def open(cls, fs, history, *, takeover=False):
+    async def open(cls, fs, history=None, *, ops=None, takeover=False):
         """Become the owner; what was restored counts as acknowledged from here on."""
-        storage = FileStorage(FOLDER, ops=fs)
+        ops = ops or fs
+        storage = FileStorage(FOLDER, ops=ops)
         log = await RunLog.open(
             storage,
             RUN,
             holder="test",
-            clock=ManualClock(),
+            clock=Hurry(),
             owner_wait=0.0,
             takeover=takeover,
             options=OPTIONS,
         )
-        life = cls(fs, history, storage, log)
-        history.check(life.state, fs.point)
-        history.acknowledged.append((fs.point, life.state.version))
+        life = cls(fs, ops, history, storage, log)
+        if history is None:
+            life.history = History(life.state, fs.point)
+        else:
+            history.check(life.state, fs.point)
+            history.acknowledged.append((fs.point, life.state.version))
         return life
 
     def stage(self):
@@ -163,27 +173,54 @@ class Life:
         self.history.states[self.state.version] = self.state
         self.history.staged.append((self.fs.point, self.state.version))
 
+    def acknowledge(self):
+        self.history.acknowledged.append((self.fs.point, self.state.version))
+
     async def delta(self):
         self.stage_version()
         await self.log.flush("turn")
-        self.history.acknowledged.append((self.fs.point, self.state.version))
+        self.acknowledge()
+        return self
+
+    async def batch(self):
+        """Several versions in one entry: all of them are there, or none is."""
+        for _ in range(3):
+            self.stage()
+        self.stage_version()
+        await self.log.flush("turn")
+        self.acknowledge()
+        return self
 
     async def base(self):
         """Write a base of a state that is only staged when the base begins."""
         self.stage_version()
         scan = [*self.state.records.items(), *((key, None) for key in self.state.streams)]
         await self.log.write_base(iter(scan))
-        self.history.acknowledged.append((self.fs.point, self.state.version))
+        self.acknowledge()
+        return self
 
     async def prune(self):
         await self.log.prune(Retention(bases=1))
+        return self
+
+    async def takeover(self):
+        """Another process takes the run over; this one goes on for a moment."""
+        following = await Life.open(self.fs, self.history, ops=self.ops, takeover=True)
+        await self.stray()
+        return following
+
+    async def restart(self):
+        await self.close()
+        return await Life.open(self.fs, self.history, ops=self.ops)
 
     async def stray(self):
         """Write as an owner that does not know it was replaced: it must not be told that it succeeded."""
         self.stage()
-        with pytest.raises((FencedError, CheckpointFailedError)) as caught:
+        try:
             await self.log.flush("stray")
-        assert isinstance(caught.value, FencedError) or isinstance(caught.value.__cause__, FencedError)
+        except (FencedError, CheckpointFailedError):
+            return
+        raise AssertionError("an owner that was replaced was told that its checkpoint is durable")
 
     async def close(self):
         await self.log.aclose()
@@ -197,132 +234,94 @@ async def read_only(fs):
         return State.of(await read_run(storage, RUN))
     except NotFoundError:
         return State()
-    finally:
-        await storage.aclose()
 
 
-async def work(fs, operations, life=None):
-    """Do these operations; returns the last owner, and the point at which each operation began."""
-    life = life or await Life.open(fs, History())
-    begun, replaced = [], []
-    for operation in operations:
-        begun.append(fs.point)
-        if operation == "takeover":
-            replaced.append(life)
-            life = await Life.open(fs, life.history, takeover=True)
-            await replaced[-1].stray()
-        elif operation == "restart":
-            await life.close()
-            life = await Life.open(fs, life.history)
-        else:
-            await getattr(life, operation)()
-    return life, begun
-
-
-class Counts(Struct):
-    """How much was explored; an image that was seen before is compared again, not restored again."""
-
-    workloads: int = 0
-    points: int = 0
-    images: int = 0
-    restored: int = 0
-    second_crashes: int = 0
-
-    def __str__(self):
-        return (
-            f"{self.workloads} workloads, {self.points} crash points, {self.images} images, "
-            f"{self.restored} distinct ones restored; {self.second_crashes} recoveries crashed at every point"
-        )
+async def has_entry(fs, epoch, sequence):
+    """Whether the newest entry that a reader finds is this one, whole."""
+    storage = FileStorage(FOLDER, ops=fs)
+    (entry,) = await storage.list_entries(RUN, after=sequence - 1)
+    return (entry.epoch, entry.sequence, entry.damage) == (epoch, sequence, "") and bool(
+        await storage.read(RUN, epoch, sequence)
+    )
 
 
 class Exploration:
-    """Crashes runs at every point into many images, restores each, and fails at the first that is wrong.
+    """Crashes sequences of operations: every image is restored, and the run goes on from there.
 
     Attributes:
-        limit: how many images are taken of a crash point.
-        second_limit: how many of a point of a second crash.
-        share: how many of the restored images meet a second crash.
-        kills: at how many of the points before a sync the processes are killed, and the power is cut later.
-        segment_bytes: when a segment is full.
-        counts: how much was explored.
+        explorer: what was explored.
+        workloads: how many sequences were run.
     """
 
-    def __init__(self, *, limit, second_limit=0, share=0.0, kills=0.0, segment_bytes=SEGMENT_BYTES, seed=0):
-        self.limit, self.second_limit, self.share = limit, second_limit, share
-        self.kills = kills
-        self.segment_bytes = segment_bytes
-        self.counts = Counts()
+    def __init__(self, *, segment_bytes=SEGMENT_BYTES, seed=0, **settings):
+        """Settings are those of `CrashExplorer`."""
+        self.explorer = CrashExplorer(
+            self._recover, go_on=self._live_on, sectors=SECTORS, seed=seed, **settings
+        )
         self._seed = seed
-        self._chance = random.Random(seed)
-        self._known = {}
+        self.workloads = 0
+        self._segment_bytes = segment_bytes
+        self._life = None
+        self._states = {}
 
-    async def all_workloads(self, length):
-        """Every sequence of so many operations; what a sequence shares with the last is not crashed again."""
+    async def each_workload(self, length):
+        """Crash every sequence of up to so many operations, yielding after each of this length.
+
+        What a sequence shares with the last one is not crashed again.
+        """
         last = ()
         for operations in itertools.product(OPERATIONS, repeat=length):
-            same = next(
-                (at for at, pair in enumerate(zip(operations, last, strict=False)) if len({*pair}) > 1), 0
-            )
-            await self.workload(operations, same)
+            shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(operations, last, strict=False))
+            await self.workload(operations, sum(1 for _ in shared))
+            yield operations
             last = operations
 
     async def workload(self, operations, same=0):
         """Run operations and crash at every point of those after the first `same` ones."""
-        label = " ".join(operations)
-        with self._naming(label), repeatable(0, self.segment_bytes):
-            fs = SimFileSystem()
-            life, begun = await work(fs, operations)
-            await life.close()
-        self.counts.workloads += 1
-        first = begun[same] if same else 0
-        await self._crash(fs, life.history, first, label, limit=self.limit)
-        for point in range(first, fs.point):
-            if fs.log[point].call in SYNCS and self._chance.random() < self.kills:
-                await self._kill(fs, life.history, point, label)
+        with repeatable(self._segment_bytes):
+            fs, history, begun = await self._record(operations)
+            points = range(begun[same] if same else 0, fs.point + 1)
+            await self.explorer.explore(fs, history.check, points=points, label=" ".join(operations))
+        self.workloads += 1
 
-    async def _crash(self, fs, history, first, label, *, limit, go_on=GO_ON):
-        """Take images of every point from `first` on."""
-        for point in range(first, fs.point + 1):
-            self.counts.points += 1
-            for number, image in enumerate(fs.images(point, limit, sector=SECTOR, seed=self._seed)):
-                self.counts.images += 1
-                where = f"{label}, point {point}, image {number}"
-                with self._naming(where):
-                    history.check(await self._restored(image, where, go_on), point)
+    async def replay(self, operations, trail):
+        """Do the crashes of one failure again."""
+        with repeatable(self._segment_bytes):
+            fs, history, _ = await self._record(operations)
+            await self.explorer.replay(fs, history.check, trail, label=" ".join(operations))
 
-    async def _restored(self, image, where, go_on):
-        """What is restored from an image; the first time, the run also goes on from there."""
-        key = hash((image.key, go_on))
-        if key not in self._known:
-            self.counts.restored += 1
-            with repeatable(1 if go_on else 2, self.segment_bytes):
-                fs = SimFileSystem.from_image(image)
-                state = await read_only(fs)
-                history = History(state)
-                life, _ = await work(fs, go_on, await Life.open(fs, history))
-                await life.close()
-            self._known[key] = state
-            if go_on and self._chance.random() < self.share:
-                await self._second(fs, history, 0, where)
-        return self._known[key]
-
-    async def _kill(self, fs, history, point, label):
-        """Kill the processes at a point, go on, and cut the power: nothing was synced by dying."""
-        label += f", killed at {point}"
-        with self._naming(label), repeatable(1, self.segment_bytes):
-            fs, history = fs.killed(point), history.until(point)
-            life, _ = await work(fs, GO_ON, await Life.open(fs, history))
-            await life.close()
-        await self._second(fs, history, point, label)
-
-    async def _second(self, fs, history, first, label):
-        """Crash what was done after a crash, restore, and leave it at that."""
-        self.counts.second_crashes += 1
-        await self._crash(fs, history, first, label + ", then", limit=self.second_limit, go_on=())
-
-    @contextmanager
-    def _naming(self, where):
+    async def _record(self, operations):
         try:
-            yield
-        except (KernelCkptError, AssertionError, pytest.fail.Exception) as error:
-            raise BrokenRunError(f"{where}: {type(error).__name__}: {error}") from error
+            return await record(operations)
+        except Exception as error:
+            raise CrashFoundError(" ".join(operations), "", self._seed, error) from error
+
+    async def _recover(self, fs):
+        NAMES.start(fs.starts)
+        self._life = await Life.open(fs)
+        state = self._life.state
+        known = self._states.setdefault(state.version, state)  # equal states are kept once
+        return known if known == state else state
+
+    async def _live_on(self, fs, state):
+        """Write another checkpoint and find it again; from some of the images do more, and restore all."""
+        life = await self._life.delta()
+        if zlib.crc32(fs.origin.key) % FULL_EVERY:
+            assert await has_entry(fs, life.log.epoch, life.log.newest.sequence)
+            return life.history.check
+        for operation in GO_ON:
+            life = await getattr(life, operation)()
+        assert await read_only(fs) == life.state
+        return life.history.check
+
+
+async def record(operations):
+    """Do these operations; returns what they wrote on, the model, and the point at which each began."""
+    fs = SimFileSystem()
+    life = await Life.open(fs, History())
+    begun = []
+    for operation in operations:
+        begun.append(fs.point)
+        life = await getattr(life, operation)()
+    await life.close()
+    return fs, life.history, begun

@@ -1,51 +1,90 @@
 """Crashes every sequence of operations on a run at every point, on a simulated file system.
 
-python tests/faults/explore_crashes.py --ops 4 --limit 40 --share 0.02
+python tests/faults/explore_crashes.py --ops 4 --images 400 --second-share 0.006 --shard 1/2
+python tests/faults/explore_crashes.py --replay 12:3/7:1 delta base
+
+All shards together do what one run without `--shard` does. A failure prints the command that shows it again.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import shlex
 import sys
 import time
+from collections.abc import Sequence
 
-from crash_kit_fs import SEGMENT_BYTES, BrokenRunError, Exploration
+from crash_kit_fs import OPERATIONS, SEGMENT_BYTES, Exploration
+
+from kernelckpt.testing import CrashFoundError
+
+SETTINGS = ("images", "second_images", "second_share", "kill_share", "generations", "segment_bytes", "seed")
 
 
-def arguments() -> argparse.Namespace:
+def shard(text: str) -> tuple[int, int]:
+    number, _, of = text.partition("/")
+    if not 1 <= int(number) <= int(of):
+        raise ValueError(text)
+    return int(number), int(of)
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--ops", type=int, default=3, help="operations in a sequence")
-    parser.add_argument("--limit", type=int, default=20, help="images of a crash point")
-    parser.add_argument("--share", type=float, default=0.01, help="images that meet a second crash")
-    parser.add_argument("--kills", type=float, default=0.02, help="syncs at which processes are killed first")
-    parser.add_argument("--second-limit", type=int, default=4, help="images of a point of a second crash")
+    parser.add_argument("--images", type=int, default=40, help="images of a crash point")
+    parser.add_argument("--second-images", type=int, default=4, help="images of a point of a second crash")
+    parser.add_argument("--second-share", type=float, default=0.002, help="images whose recovery is crashed")
+    parser.add_argument("--kill-share", type=float, default=0.01, help="syncs at which processes are killed")
+    parser.add_argument("--generations", type=int, default=2, help="crashes one after the other")
     parser.add_argument("--segment-bytes", type=int, default=SEGMENT_BYTES, help="when a segment is full")
     parser.add_argument("--seed", type=int, default=0, help="another one chooses other images")
-    return parser.parse_args()
+    parser.add_argument("--shard", type=shard, default=(1, 1), help="2/4: do the second quarter")
+    parser.add_argument("--seconds", type=float, default=0, help="stop after so long, to estimate the rest")
+    parser.add_argument("--replay", metavar="CRASH", help="do one crash of one sequence")
+    parser.add_argument("operation", nargs="*", choices=[[], *OPERATIONS], help="the sequence, to replay")
+    return parser.parse_args(arguments)
 
 
-async def main() -> int:
-    given = arguments()
-    exploration = Exploration(
-        limit=given.limit,
-        second_limit=given.second_limit,
-        share=given.share,
-        kills=given.kills,
-        segment_bytes=given.segment_bytes,
-        seed=given.seed,
-    )
+def replay_command(settings: dict[str, float], error: CrashFoundError) -> str:
+    given = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    script = ["python", "tests/faults/explore_crashes.py"]
+    return shlex.join([*script, *given, "--replay", error.trail, *error.label.split()])
+
+
+async def explore(exploration: Exploration, given: argparse.Namespace) -> None:
     began = time.perf_counter()
+    whole = len(OPERATIONS) ** given.ops
     try:
-        await exploration.all_workloads(given.ops)
-    except BrokenRunError as error:
-        print(error)
-        return 1
+        async for _ in exploration.each_workload(given.ops):
+            passed = time.perf_counter() - began
+            if given.seconds and passed > given.seconds:
+                rest = passed * whole / exploration.workloads
+                print(f"stopped; all of it would take about {rest:.0f} s")
+                break
     finally:
-        print(f"{exploration.counts}, in {time.perf_counter() - began:.0f} s")
+        passed = time.perf_counter() - began
+        counts = exploration.explorer.counts
+        print(f"{exploration.workloads} of {whole} sequences in {passed:.0f} s: {counts}")
+        print(f"{(counts.images + counts.second_images) / passed:.0f} distinct images a second")
+
+
+async def main(arguments: Sequence[str]) -> int:
+    given = parsed(arguments)
+    settings = {name: getattr(given, name) for name in SETTINGS}
+    exploration = Exploration(**settings, shard=given.shard)
+    try:
+        if given.replay is not None:
+            await exploration.replay(given.operation, given.replay)
+        else:
+            await explore(exploration, given)
+    except CrashFoundError as error:
+        print(error)
+        print(f"again: {replay_command(settings, error)}")
+        return 1
     print("nothing acknowledged was lost")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(asyncio.run(main(sys.argv[1:])))

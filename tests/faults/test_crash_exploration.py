@@ -2,35 +2,46 @@
 
 from unittest import mock
 
+import explore_crashes
 import pytest
-from crash_kit_fs import FOLDER, RUN, BrokenRunError, Exploration, repeatable
+from crash_kit_fs import FOLDER, OPERATIONS, RUN, Exploration, repeatable
 
 from kernelckpt.errors import NotFoundError
 from kernelckpt.storage import FileStorage
 from kernelckpt.storage.file_claim import RunClaim
-from kernelckpt.testing import SimFileSystem
+from kernelckpt.testing import CrashFoundError, SimFileSystem
 
 STORAGE = "kernelckpt.storage."
 
+pytestmark = pytest.mark.may_block  # the simulated file system is called on the loop; it waits for nothing
 
-@pytest.mark.parametrize(
-    ("length", "limit", "share", "segment_bytes"), [(2, 12, 0.01, 700), (3, 4, 0.001, 300)]
-)
-async def test_every_crash_of_every_short_run_can_be_restored(length, limit, share, segment_bytes):
+
+@pytest.mark.timeout(600)
+async def test_every_crash_of_every_short_run_can_be_restored():
     """Run with -s to see how much was explored; `explore_crashes.py` explores more."""
-    exploration = Exploration(
-        limit=limit, second_limit=3, share=share, kills=2 * share, segment_bytes=segment_bytes
-    )
-    await exploration.all_workloads(length)
-    print(f"\nsequences of {length} operations: {exploration.counts}")
-    assert exploration.counts.points > 400
+    exploration = Exploration(images=6, second_images=6, second_share=0.003, kill_share=0.02)
+    async for _ in exploration.each_workload(4):
+        pass
+    counts = exploration.explorer.counts
+    print(f"\n{exploration.workloads} sequences: {counts}")
+    assert exploration.workloads == len(OPERATIONS) ** 4
+    assert counts.images >= 50_000
+    assert counts.second_images >= 10_000
+
+
+async def test_segments_that_two_entries_fill_are_explored_too():
+    exploration = Exploration(images=8, second_images=4, second_share=0.005, segment_bytes=300)
+    async for _ in exploration.each_workload(2):
+        pass
+    print(f"\n{exploration.workloads} sequences: {exploration.explorer.counts}")
+    assert exploration.explorer.counts.images > 1000
 
 
 async def test_a_run_whose_maker_was_killed_is_made_again_and_survives_a_power_loss():
     """Also killed between the marker of the storage's folder and the sync that makes its name durable."""
-    exploration = Exploration(limit=4, second_limit=8, kills=1.0)
+    exploration = Exploration(images=4, second_images=8, kill_share=1.0)
     await exploration.workload(())
-    assert exploration.counts.second_crashes > 5
+    assert exploration.explorer.counts.kills > 5
 
 
 def skip(*_, **__):
@@ -61,9 +72,28 @@ STEPS = {
 @pytest.mark.parametrize("step", STEPS)
 async def test_every_step_is_needed(step):
     """The exploration sees what each step of the protocol is for: without it, some crash breaks a run."""
-    exploration = Exploration(limit=8, second_limit=2, kills=1.0, segment_bytes=300)
-    with STEPS[step], pytest.raises(BrokenRunError):
+    exploration = Exploration(images=8, second_images=2, kill_share=1.0, segment_bytes=300)
+    with STEPS[step], pytest.raises(CrashFoundError):
         await exploration.workload(("delta", "base", "takeover", "prune"))
+
+
+async def test_a_failure_prints_the_command_that_comes_to_it_again(capsys):
+    with STEPS["new names are synced"]:
+        assert await explore_crashes.main(["--ops", "1", "--images", "7", "--seed", "3"]) == 1
+        found, command = capsys.readouterr().out.splitlines()[-2:]
+        assert command.startswith("again: python tests/faults/explore_crashes.py --images=7 ")
+        assert await explore_crashes.main(command.split()[3:]) == 1
+        assert capsys.readouterr().out.splitlines() == [found, command]
+
+
+async def test_shards_together_explore_what_one_run_does(capsys):
+    whole = Exploration(images=5)
+    shards = [Exploration(images=5, shard=(number, 2)) for number in (1, 2)]
+    for exploration in (whole, *shards):
+        await exploration.workload(("delta", "restart"))
+    counts = [exploration.explorer.counts.images for exploration in (whole, *shards)]
+    assert counts[0] == counts[1] + counts[2]
+    assert min(counts) > 50
 
 
 async def used(fs):
@@ -116,15 +146,15 @@ def is_allowed(found, facts):
 
 async def test_heads_and_messages_survive_every_crash():
     """The head outlives the deletion of every entry; a posted message stays until it is taken."""
-    with repeatable(0, 300):
+    with repeatable(300):
         fs, marks = SimFileSystem(), [(0, {"head": 0, "posted": set(), "taken": set()})]
         async for facts in used(fs):
             marks.append((fs.point, dict(facts)))
     seen = 0
     for point in range(fs.point + 1):
         facts = [facts for at, facts in marks if at <= point][-1]
-        for number, image in enumerate(fs.images(point, 20, sector=128)):
-            with repeatable(1, 300):
+        for number, image in enumerate(fs.images(point, 20, sectors=[128])):
+            with repeatable(300, start=2):
                 found = await look(image)
             assert is_allowed(found, facts), (point, number, found, facts)
             seen += 1
@@ -132,7 +162,7 @@ async def test_heads_and_messages_survive_every_crash():
 
 
 async def test_a_deleted_run_is_whole_or_gone_and_stays_gone():
-    with repeatable(0, 700):
+    with repeatable(700):
         fs = SimFileSystem()
         storage = FileStorage(FOLDER, ops=fs)
         claim = await storage.acquire(RUN, "test")
@@ -152,7 +182,7 @@ async def entries_in(fs, point):
     """How many sound entries the images of a point hold."""
     found = set()
     for image in fs.images(point):
-        with repeatable(1, 700):
+        with repeatable(700, start=2):
             storage = FileStorage(FOLDER, ops=SimFileSystem.from_image(image))
             try:
                 entries = await storage.list_entries(RUN)

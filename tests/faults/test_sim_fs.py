@@ -169,7 +169,7 @@ def test_writes_are_torn_at_the_borders_of_sectors():
     fs.fsync(fd)
     fs.fsync_folder("/")
     fs.pwritev(fd, [b"abcdefgh"], 2)
-    found = images(fs, sector=4)
+    found = images(fs, sectors=[4])
     assert {len(data) for data in found} == {12}
     for torn in (b"--ab--------", b"--abcdef----", b"----cdef----", b"--ab----gh--", b"--a---------"):
         assert torn in found
