@@ -20,6 +20,7 @@ from kernelckpt.kernel.event import KernelEvent
 from kernelckpt.kernel.governance.caller import Caller
 from kernelckpt.kernel.milestone import MilestoneEvaluation
 from kernelckpt.kernel.program import Program
+from kernelckpt.kernel.redaction.redaction import Redaction
 from kernelckpt.kernel.restore import RestoreReport
 from kernelckpt.kernel.scheduler import Scheduler
 from kernelckpt.kernel.signal_router import SignalRouter
@@ -174,6 +175,7 @@ __all__ = [
     "ProviderFailure",
     "Range",
     "RateLimit",
+    "Redaction",
     "RekeyReport",
     "RenderedContext",
     "Required",

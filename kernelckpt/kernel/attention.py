@@ -25,8 +25,9 @@ _WAKES = frozenset({*_INTERRUPTS, Disposition.RUN})
 
 def route(core: Core, raw: RuntimeSignal, task_id: str | None) -> Disposition:
     """Route a signal, and act on it, deliver it or queue it; what the router decided."""
-    item = kept(raw, RuntimeSignal, "signal")
+    given = kept(raw, RuntimeSignal, "signal")
     check_plain(raw.payload, "signal.payload")
+    item = core.redactor.admitted(given, "signal")
     target = core.state.row(task_id) if task_id is not None else _target(core)
     if target is not None and target.state.is_terminal():
         hint = "signal another task, or none by name"

@@ -20,6 +20,7 @@ from kernelckpt.kernel.event import EventBus
 from kernelckpt.kernel.governance.gate import Gate
 from kernelckpt.kernel.joining import Joining
 from kernelckpt.kernel.program import Programs
+from kernelckpt.kernel.redaction.redactor import Redactor
 from kernelckpt.kernel.removal import Removal
 from kernelckpt.kernel.settings import Settings
 from kernelckpt.kernel.signal_router import SignalRouter
@@ -55,8 +56,9 @@ class Core:
         self.tools = tools
         self.clock = clock
         self.settings = settings
-        self.events = EventBus()
-        self.state = KernelState(on_commit)
+        self.redactor = Redactor(settings.redaction)
+        self.events = EventBus(self.redactor.shown)
+        self.state = KernelState(on_commit, self.redactor)
         self.router = SignalRouter(settings.queue_capacity())
         self.ready: deque[str] = deque()
         self.on_ready: Callable[[], None] = _nothing

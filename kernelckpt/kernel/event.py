@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 from weakref import WeakSet
 
@@ -36,7 +36,9 @@ class KernelEvent(Struct, frozen=True):
 class EventBus:
     """Hands events to listeners; a slow listener loses the oldest and is told so."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: Callable[[Any], Any] = lambda value: value) -> None:
+        """`shown` gives what listeners are shown of a value."""
+        self._shown = shown
         self._listeners: WeakSet[Listener] = WeakSet()  # one that nobody iterates any more is forgotten
         self._closed = False
 
@@ -44,14 +46,17 @@ class EventBus:
         """Tell every listener."""
         if not self._listeners:
             return
-        event = KernelEvent(kind, task_id, turn, data, commit)
+        event = KernelEvent(kind, task_id, turn, self._all_shown(data), commit)
         for listener in self._listeners:
             listener.push(event)
 
     def alarm(self, kind: str, **data: Any) -> None:
         """Tell every listener of a trouble of the kernel, ahead of what is not durable yet."""
         for listener in self._listeners:
-            listener.alarm(KernelEvent(kind, data=data))
+            listener.alarm(KernelEvent(kind, data=self._all_shown(data)))
+
+    def _all_shown(self, data: dict[str, Any]) -> dict[str, Any]:
+        return {name: self._shown(value) for name, value in data.items()}
 
     def listen(self, task_id: str | None) -> Listener:
         """Events from now on, of one task or of all; they end when the kernel stops."""

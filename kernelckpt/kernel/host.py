@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -363,11 +363,13 @@ class Host:
         """Emit an event of the kernel."""
         self._core.events.alarm(kind, **facts)
 
-    def _accepting(self) -> None:
+    def _accepting(self) -> AbstractContextManager[None]:
+        """What a call from outside is made within: it raises if the kernel takes none."""
         if self._failure is not None:
             raise SchedulerStopped("the kernel was halted") from self._failure
         if not self._open or self._stopping.is_set():
             raise SchedulerStopped("the kernel does not run", hint="use it within `async with`")
+        return self._core.redactor.errors()
 
     def _announce_end(self, task_id: str) -> None:
         end = self._ends.pop(task_id, None)

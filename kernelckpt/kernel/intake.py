@@ -51,13 +51,15 @@ def _difference(core: Core, spawn: Spawn, present: Tcb) -> str:
         return "program"
     if not _same_input(core, spawn):
         return "input"
-    return "" if spawn.spec is None or spawn.spec == core.cell(present.id).spec else "run_spec"
+    spec = core.cell(present.id).spec
+    same = spawn.spec is None or (spec is not None and spawn.spec == core.redactor.record(spec))
+    return "" if same else "run_spec"
 
 
 def _same_input(core: Core, spawn: Spawn) -> bool:
     """Whether the input is the one kept, as values: bytes differ with the order of a dict, or a new field."""
     value = core.cell(spawn.task_id).input
-    kept_data = None if value is None else value.data
+    kept_data = None if value is None else core.redactor.encoded(value.data, "input")
     if kept_data == spawn.input or kept_data is None or spawn.input is None:
         return kept_data == spawn.input
     codec = core.programs[spawn.program].input
@@ -78,11 +80,12 @@ def send(core: Core, task_id: str, message: Message | str, key: str | None) -> N
     cell = core.cell(task_id)
     if key is not None:
         check_text(key, "key")
+        core.redactor.refuse(key, "key")
         if key in cell.sent_keys:
             return
     _refuse_ended(row, "send to")
     given = Message.user(message) if isinstance(message, str) else message
-    entry = InboxEntry(message=checked_message(given, "message"))
+    entry = InboxEntry(message=core.redactor.admitted(checked_message(given, "message"), "message"))
     core.state.put(("inbox", task_id, cell.take_number()), entry)
     if key is not None:
         core.state.put(("sent", task_id, cell.take_number()), SentKey(key))
@@ -209,7 +212,8 @@ def upgrade_state(core: Core, row: Tcb) -> bool:
     value = core.cell(row.id).state
     if value is None or value.version == program.version:
         return False
-    data = program.upgraded(value.data, value.version, f"state[{row.id!r}]")
+    path = f"state[{row.id!r}]"
+    data = core.redactor.typed(program.state, program.upgraded(value.data, value.version, path), path)
     core.state.put(("state", row.id, 0), Value(data, program.version))
     return True
 

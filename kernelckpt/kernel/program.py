@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
@@ -105,6 +105,9 @@ class Programs:
             name: program if isinstance(program, Program) else Program(program)
             for name, program in programs.items()
         }
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._programs)
 
     def __contains__(self, name: object) -> bool:
         return name in self._programs

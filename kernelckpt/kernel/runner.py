@@ -184,7 +184,7 @@ class Runner:
             wait=None,
             deferred_until=None,
         )
-        core.state.put_row(begun)
+        begun = core.state.put_row(begun)
         core.state.commit(urgent=False)
         return begun
 

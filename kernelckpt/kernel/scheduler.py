@@ -15,6 +15,8 @@ from kernelckpt.kernel.clock import SystemClock
 from kernelckpt.kernel.governance.governance import Governance
 from kernelckpt.kernel.milestone import MilestoneEvaluation
 from kernelckpt.kernel.program import Program, ProgramFunction, Programs
+from kernelckpt.kernel.redaction.redaction import Redaction
+from kernelckpt.kernel.redaction.redactor import Redactor
 from kernelckpt.kernel.settings import Settings
 from kernelckpt.kernel.spawn import make_spawn
 from kernelckpt.kernel.watched import Watched
@@ -56,6 +58,7 @@ class Scheduler(Watched):
         auto_compact: bool = False,
         max_concurrency: int | None = None,
         keep_done: int | None = None,
+        redaction: Redaction | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Describe a kernel; nothing runs before it is entered.
@@ -78,6 +81,8 @@ class Scheduler(Watched):
             auto_compact: whether the kernel compresses contexts, before turns; else only `turn.compact` does.
             max_concurrency: how many turns may run at a time; None for no limit.
             keep_done: how many finished root tasks are kept, the newest; None for all of them.
+            redaction: what is secret: it is taken out of whatever becomes state, and refused in ids, names
+                and keys. What an earlier start without it has kept is not rewritten.
             clock: the source of time.
 
         Raises:
@@ -95,13 +100,16 @@ class Scheduler(Watched):
             auto_compact=auto_compact,
             keep_done=keep_done,
             max_concurrency=max_concurrency,
+            redaction=redaction,
         )
         settings.check()
+        known_programs, known_tools = Programs(programs), Tools(tools)
+        _refuse_secrets(settings, (*known_programs, *known_tools))
         if settings.policy is not None:
             Governance(settings.policy, settings.closures)  # raises for what it cannot do
         settings.attention_of(attention or "")
         super().__init__(
-            Programs(programs), Tools(tools), settings, hooks=hooks, deps=deps, clock=clock or SystemClock()
+            known_programs, known_tools, settings, hooks=hooks, deps=deps, clock=clock or SystemClock()
         )
 
     # from outside
@@ -146,21 +154,21 @@ class Scheduler(Watched):
             InvalidValueError: the input cannot be kept exactly.
             SchedulerStopped: the kernel is stopping.
         """
-        self._accepting()
-        spawn = make_spawn(
-            self._core,
-            program,
-            task_id,
-            goal=goal,
-            value=input,
-            labels=(role, isolation),
-            budget=budget,
-            caps=caps,
-            messages=messages,
-            run_spec=run_spec,
-            capabilities=capabilities,
-        )
-        intake.submit(self._core, spawn)
+        with self._accepting():
+            spawn = make_spawn(
+                self._core,
+                program,
+                task_id,
+                goal=goal,
+                value=input,
+                labels=(role, isolation),
+                budget=budget,
+                caps=caps,
+                messages=messages,
+                run_spec=run_spec,
+                capabilities=capabilities,
+            )
+            intake.submit(self._core, spawn)
         await self._durable(self.commit_number)
         return task_id
 
@@ -176,8 +184,8 @@ class Scheduler(Watched):
             UnknownTaskError: no such task.
             UsageError: it has ended.
         """
-        self._accepting()
-        intake.send(self._core, task_id, message, key)
+        with self._accepting():
+            intake.send(self._core, task_id, message, key)
         await self._durable(self.commit_number)
 
     async def signal(self, signal: RuntimeSignal, task_id: str | None = None) -> Disposition:
@@ -187,8 +195,8 @@ class Scheduler(Watched):
             signal: the signal.
             task_id: the task it is for; by default the first that waits for one, else the first root.
         """
-        self._accepting()
-        disposition = attention.route(self._core, signal, task_id)
+        with self._accepting():
+            disposition = attention.route(self._core, signal, task_id)
         await self._durable(self.commit_number)
         self._core.events.emit("signal", task_id or "", disposition=disposition.value)
         await self._hooks.on_signal(self, signal)
@@ -221,8 +229,8 @@ class Scheduler(Watched):
     async def _answer(
         self, task_id: str, keys: Sequence[str], status: ApprovalStatus, by: str | None, reason: str
     ) -> None:
-        self._accepting()
-        answering.answer(self._core, task_id, keys, status, by=by, reason=reason)
+        with self._accepting():
+            answering.answer(self._core, task_id, keys, status, by=by, reason=reason)
         await self._durable(self.commit_number)
 
     def evaluations(self) -> list[MilestoneEvaluation]:
@@ -243,9 +251,9 @@ class Scheduler(Watched):
         Raises:
             UsageError: the task takes no phase for done, or another one.
         """
-        self._accepting()
-        result = kept(result, MilestoneCheckResult, "result")
-        phase.judge(self._core, task_id, result, texts(evidence, "evidence"))
+        with self._accepting():
+            result = kept(result, MilestoneCheckResult, "result")
+            phase.judge(self._core, task_id, result, texts(evidence, "evidence"))
         self._core.state.commit()
         await self._durable(self.commit_number)
 
@@ -263,8 +271,8 @@ class Scheduler(Watched):
         Raises:
             UsageError: the task has ended, or waits for a human's word on something that may have happened.
         """
-        self._accepting()
-        intake.roll_back(self._core, task_id, kept_reason(reason), self._runner.undo)
+        with self._accepting():
+            intake.roll_back(self._core, task_id, kept_reason(reason), self._runner.undo)
         await self._durable(self.commit_number)
 
     async def resume(self, task_id: str) -> None:
@@ -273,15 +281,15 @@ class Scheduler(Watched):
         Raises:
             UsageError: it waits for something else.
         """
-        self._accepting()
-        intake.resume(self._core, task_id)
+        with self._accepting():
+            intake.resume(self._core, task_id)
         await self._durable(self.commit_number)
 
     async def cancel(self, task_id: str, reason: str = "") -> None:
         """End a task and its descendants, children first; what they were at is cancelled."""
-        self._accepting()
-        for ended in intake.cancel(self._core, task_id, reason):
-            self._runner.cancel(ended)
+        with self._accepting():
+            for ended in intake.cancel(self._core, task_id, reason):
+                self._runner.cancel(ended)
         await self._durable(self.commit_number)
 
     async def extend(self, task_id: str, budget: SchedulerBudget) -> None:
@@ -290,8 +298,8 @@ class Scheduler(Watched):
         Raises:
             UsageError: it ended otherwise.
         """
-        self._accepting()
-        intake.extend(self._core, task_id, budget)
+        with self._accepting():
+            intake.extend(self._core, task_id, budget)
         await self._durable(self.commit_number)
 
     async def forget(self, task_id: str) -> None:
@@ -300,7 +308,16 @@ class Scheduler(Watched):
         Raises:
             UsageError: one of them has not ended.
         """
-        self._accepting()
-        self._core.removal.forget(task_id)
+        with self._accepting():
+            self._core.removal.forget(task_id)
         self._core.state.commit()
         await self._durable(self.commit_number)
+
+
+def _refuse_secrets(settings: Settings, names: Iterable[str]) -> None:
+    """Raise `InvalidValueError` if a name that will be kept, or the policy, holds a secret."""
+    redactor = Redactor(settings.redaction)
+    for name, value in (("run_id", settings.run_id), ("attention", settings.attention), ("name", names)):
+        redactor.refuse(value, name)
+    if settings.policy is not None:
+        redactor.admitted(settings.policy, "governance")

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from kernelckpt.errors import UsageError
+from kernelckpt.kernel.redaction.redaction import Redaction
 from kernelckpt.kernel.signal_router import DEFAULT_CAPACITY, AttentionPolicy
 from kernelckpt.model.budget import SchedulerBudget
 from kernelckpt.model.context_config import ContextConfig
@@ -31,6 +32,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         auto_compact: whether contexts are compressed when they grow.
         keep_done: how many finished roots are kept; None for all.
         max_concurrency: how many turns may run at a time; None for no limit.
+        redaction: what is secret, and must not become state.
     """
 
     run_id: str
@@ -43,9 +45,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     auto_compact: bool = False
     keep_done: int | None = None
     max_concurrency: int | None = None
+    redaction: Redaction | None = None
 
     def check(self) -> None:
-        """Raise `UsageError` for numbers that are none."""
+        """Raise `UsageError` for numbers that are none, and a redaction that is none."""
+        if self.redaction is not None and not isinstance(self.redaction, Redaction):
+            kind = type(self.redaction).__name__
+            raise UsageError(f"redaction is a {kind}", hint="pass a Redaction, or None")
         numbers = (
             ("max_concurrency", self.max_concurrency, 1),
             ("keep_done", self.keep_done, 0),

@@ -43,13 +43,17 @@ def make_spawn(
     """
     check_name(task_id, "task_id")
     check_text(goal, "goal")
+    redactor = core.redactor
+    redactor.refuse(task_id, "task_id")
+    redactor.refuse(program, "program")
+    goal = redactor.text(goal)
     codec = core.programs[program].input
     try:
         role, isolation = AgentRole(labels[0]), AgentIsolation(labels[1])
     except ValueError as error:
         raise UsageError(str(error), hint="use a label of AgentRole and of AgentIsolation") from error
     if run_spec is not None:
-        run_spec = _checked_spec(run_spec)
+        run_spec = redactor.admitted(_checked_spec(run_spec), "run_spec")
         goal = _agreed("goal", goal, "", run_spec.goal)
         role = _agreed("role", role, AgentRole.CUSTOM, run_spec.role)
         isolation = _agreed("isolation", isolation, AgentIsolation.SHARED, run_spec.isolation)
@@ -57,18 +61,26 @@ def make_spawn(
         task_id,
         program,
         goal,
-        None if value is None else codec.encode(value, "input"),
+        None if value is None else redactor.value(codec, value, "input"),
         role,
         isolation,
         None if budget is None else kept(budget, SchedulerBudget, "budget"),
-        texts(caps, "caps"),
+        _admitted_caps(core, caps),
         tuple(
-            encoded_message(message, f"messages[{index}]")
+            redactor.message(encoded_message(message, f"messages[{index}]"), f"messages[{index}]")
             for index, message in enumerate(listed(messages, "messages"))
         ),
         run_spec,
-        CapabilityManifest().upsert(*kept_capabilities(capabilities, "capabilities")),
+        redactor.admitted(
+            CapabilityManifest().upsert(*kept_capabilities(capabilities, "capabilities")), "capabilities"
+        ),
     )
+
+
+def _admitted_caps(core: Core, caps: Sequence[str]) -> tuple[str, ...]:
+    given = texts(caps, "caps")
+    core.redactor.refuse(given, "caps")
+    return given
 
 
 def _checked_spec(run_spec: AgentRunSpec) -> AgentRunSpec:

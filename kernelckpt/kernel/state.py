@@ -13,6 +13,7 @@ from kernelckpt.kernel.cell import Cell
 from kernelckpt.kernel.events.event_log import EventLog
 from kernelckpt.kernel.events.event_stream import FOLD, EventStream
 from kernelckpt.kernel.events.row_event import row_events
+from kernelckpt.kernel.redaction.redactor import Redactor
 from kernelckpt.kernel.table import TaskTable
 from kernelckpt.model.governance import GovernancePolicy, RateSlot
 from kernelckpt.model.kernel import KernelTotals
@@ -36,8 +37,9 @@ class KernelState:
     await between: whoever looks at an await sees committed state only.
     """
 
-    def __init__(self, on_commit: Callable[[Commit], None]) -> None:
-        """`on_commit` is called synchronously with each commit."""
+    def __init__(self, on_commit: Callable[[Commit], None], redactor: Redactor | None = None) -> None:
+        """`on_commit` is called synchronously with each commit; `redactor` sees whatever is to be kept."""
+        self.redactor = redactor or Redactor()
         self.table = TaskTable()
         self.totals = KernelTotals()
         self.queued: dict[int, QueuedSignal] = {}
@@ -57,6 +59,7 @@ class KernelState:
         """
         row = self.table.get(task_id)
         if row is None:
+            self.redactor.refuse(task_id, "task_id")
             hint = "submit it first; a finished task may have been forgotten"
             raise UnknownTaskError(f"no task {task_id!r}", hint=hint)
         return row
@@ -70,7 +73,10 @@ class KernelState:
         return self._cells.get(task_id)
 
     def put(self, key: Key, record: Struct) -> None:
-        """Set a record."""
+        """Set a record, without the secrets in it."""
+        self._put(key, self.redactor.record(record))
+
+    def _put(self, key: Key, record: Struct) -> None:
         self._set(key, record)
         self._changes.append(Put(key, record))
 
@@ -81,8 +87,8 @@ class KernelState:
         pending: Sequence[str] = (),
         approved: Sequence[str] = (),
         denied: Sequence[str] = (),
-    ) -> None:
-        """Set a task's row, and note in the event log what that means.
+    ) -> Tcb:
+        """Set a task's row, and note in the event log what that means; the row as it is kept.
 
         Args:
             row: the row.
@@ -90,12 +96,14 @@ class KernelState:
             approved: ids of what was approved, if this resumes it.
             denied: ids of what was denied.
         """
+        row = self.redactor.record(row)
         old = self.table.get(row.id)
         if old is None or old.state is not row.state:  # most changes leave the state as it is
             ids = {"pending": pending, "approved": approved, "denied": denied}
             for event in row_events(self.totals.turn, old, row, **ids):
                 self.note(event)
-        self.put(("task", row.id, 0), row)
+        self._put(("task", row.id, 0), row)
+        return row
 
     def note(self, event: LoggedEvent) -> None:
         """Add an event to the event log, with its category; the next commit holds it.
@@ -103,7 +111,7 @@ class KernelState:
         Raises:
             InvalidValueError: it cannot be encoded.
         """
-        self.events.note(categorized(event))
+        self.events.note(self.redactor.record(categorized(event)))
 
     @property
     def log(self) -> EventLog:
@@ -134,7 +142,8 @@ class KernelState:
             return
         cell = self._cells[task_id]
         start = len(cell.stream(kind))
-        change = Append((kind, task_id, cell.generation(kind)), start, tuple(items))
+        kept = tuple(self.redactor.item(kind, item) for item in items)
+        change = Append((kind, task_id, cell.generation(kind)), start, kept)
         cell.extend(kind, start, change.items)
         self._changes.append(change)
 
@@ -160,10 +169,10 @@ class KernelState:
             return
         for process in self.events.changed_processes():
             if process.agent_id in self._cells:  # a damaged log may know children that have no row
-                self.put(("process", process.agent_id, 0), process)
+                self._put(("process", process.agent_id, 0), process)
         if self.events.items:
             self._changes.append(Remove(self.events.key))
-        self.put(FOLD, self.events.next_fold())
+        self._put(FOLD, self.events.next_fold())  # it is made of events that were kept
 
     def scan(self) -> Iterator[tuple[Key, Struct | None]]:
         """All records, one at a time, valid while commits go on; None stands for a stream."""

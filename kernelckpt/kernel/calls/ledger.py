@@ -67,9 +67,13 @@ class Ledger:
             TurnEnded: the task has ended; nothing was called.
         """
         await calls.admit()
-        encoded = _encoded(args, kwargs, tool.name)
-        digest = argument_digest(encoded)
+        self._core.redactor.refuse(tool.name, "the call's name")
+        given = self._encoded(args, kwargs, tool.name)
+        encoded = self._core.redactor.encoded(given, f"arguments of {tool.name}")
+        digest = argument_digest(encoded)  # it, too, gives no secret away
         occurrence, number = calls.count(tool.name, digest)
+        if number is None and encoded is not given:  # made before there was a redaction, perhaps
+            _, number = calls.count(tool.name, argument_digest(given))
         cell = self._cell_at_work(task_id)
         known = cell.effects.get(number) if number is not None else None
         if known is None or number is None:
@@ -78,7 +82,7 @@ class Ledger:
             effect = known
         if not effect.decided:
             gated = Gated(number, replace(effect, arguments=encoded), "")
-            await self._pass_gate(task_id, gated, tool, calls, is_new=known is None)
+            await self._pass_gate(task_id, gated, tool, calls, given=given, is_new=known is None)
             is_shown = tool.effect is EffectPolicy.ASK and len(encoded) <= _SHOWN_BYTES
             effect = replace(effect, arguments=encoded if is_shown else b"")  # for when it is in doubt
             try:
@@ -90,9 +94,9 @@ class Ledger:
         return replayed(effect, tool)
 
     async def _pass_gate(
-        self, task_id: str, call: Gated, tool: Tool, calls: TurnCalls, *, is_new: bool
+        self, task_id: str, call: Gated, tool: Tool, calls: TurnCalls, *, given: bytes, is_new: bool
     ) -> None:
-        """Ask governance about a call that is new; one that waits for a human still does."""
+        """Ask governance about a call that is new, as it is given; one that waits for a human still does."""
         if not is_new:
             question = question_about(call.number, self._core.cell(task_id).approvals.values())
             if question is not None:
@@ -103,7 +107,7 @@ class Ledger:
         if self._core.gate.governance is None:
             return
         row = self._core.state.row(task_id)
-        verdict = self._core.gate.judge(row, GovernedCall(tool.name, "", tool.named(call.effect.arguments)))
+        verdict = self._core.gate.judge(row, GovernedCall(tool.name, "", tool.named(given)))
         self._core.state.commit(urgent=False)
         refusal = refusal_of(verdict, tool.name)
         if refusal is not None:
@@ -121,7 +125,7 @@ class Ledger:
         started = replace(effect, status=EffectStatus.STARTED, runs=effect.runs + 1)
         await self._write(task_id, number, started)
         await checkpoint_if_cancelled()  # it may have become durable just as the task was cancelled
-        done = await self._outcome(started, tool, arguments)
+        done = self._core.redactor.record(await self._outcome(started, tool, arguments))
         if self._core.state.find_cell(task_id) is cell and number in cell.effects:
             await self._write(task_id, number, done)
         return done
@@ -129,7 +133,7 @@ class Ledger:
     async def _outcome(self, started: Effect, tool: Tool, arguments: Arguments) -> Effect:
         try:
             value = await tool.run(*arguments)
-            data = tool.returns.encode(value, f"the value of {tool.name}")
+            data = self._core.redactor.value(tool.returns, value, f"the value of {tool.name}")
         except CancelledError as error:
             if is_cancelled() or self._core.is_stopping() or (not started.call_id and was_cancelled_here()):
                 raise  # nobody knows what became of the call: it stays begun
@@ -143,6 +147,10 @@ class Ledger:
         else:
             done = replace(started, status=EffectStatus.RETURNED, outcome=data)
         return done if done.call_id else replace(done, arguments=b"")
+
+    def _encoded(self, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> bytes:
+        with self._core.redactor.errors():
+            return _encoded(args, kwargs, name)
 
     async def _write(self, task_id: str, number: int, effect: Effect) -> None:
         self._core.state.put(("effect", task_id, number), effect)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, TypeVar, get_type_hints, overload
 
@@ -98,6 +98,9 @@ class Tools:
         self._tools = {item.name: item for item in made}
         if len(self._tools) != len(made):
             raise UsageError("two tools have the same name", hint="give one of them `@tool(name=...)`")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tools)
 
     def __contains__(self, name: object) -> bool:
         return name in self._tools

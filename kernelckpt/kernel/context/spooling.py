@@ -18,6 +18,7 @@ from kernelckpt.model.os_event import LargeResultSpooled
 def spool(state: KernelState, task_id: str, result: SpooledResult) -> str:
     """What of a tool's output goes into the history: all of it, or a preview when it was put aside."""
     cell = state.cell(task_id)
+    result = state.redactor.record(result)  # as a whole: a cut could go through a secret
     cut = preview(result.output, cell.context.config)
     if cut is None:
         return result.output

@@ -73,7 +73,7 @@ class Gate:
             number, slot = judgement.taken
             self._state.put(("rate", "", number), slot)
         self._state.append(task_id, AUDIT, [encode_record(judgement.audit)])
-        return judgement.verdict
+        return self._state.redactor.record(judgement.verdict)
 
     def _running_children(self) -> int:
         return self._state.table.live_count - len(self._live_roots)

@@ -54,7 +54,7 @@ class TurnContext(TurnReads):
         self._still_open("append")
         if partition not in {"history", "system", "knowledge"}:
             raise UsageError(f"no partition {partition!r}", hint="history, system or knowledge")
-        self._staged.messages.append((partition, encoded_message(message)))
+        self._staged.messages.append((partition, self._encoded(message, "message")))
 
     def set_state(self, state: Any) -> None:
         """Stage a new state of the program.
@@ -63,7 +63,8 @@ class TurnContext(TurnReads):
             InvalidValueError: it is not of the declared type, or cannot be kept exactly.
         """
         self._still_open("set_state")
-        self._staged.value = Value(self._program.state.encode(state, "state"), self._program.version)
+        data = self._core.redactor.value(self._program.state, state, "state")
+        self._staged.value = Value(data, self._program.version)
 
     def plan(self, steps: Sequence[str | PlanStep], *, current_step: int | None = None) -> None:
         """Stage a new plan; steps given as text are not done yet."""
@@ -147,7 +148,7 @@ class TurnContext(TurnReads):
             InvalidValueError: one holds what cannot be kept exactly.
         """
         self._still_open("page_in")
-        found = [encoded_message(item, f"messages[{index}]") for index, item in enumerate(messages)]
+        found = [self._encoded(item, f"messages[{index}]") for index, item in enumerate(messages)]
         if found:
             self._staged.messages.extend(("knowledge", data) for data in found)
             self._note(lambda turn: PageIn(turn, len(found)))
@@ -183,7 +184,10 @@ class TurnContext(TurnReads):
             InvalidValueError: one cannot be kept exactly.
         """
         self._still_open("mount")
-        given = kept_capabilities(capabilities, "capabilities")
+        with self._core.redactor.errors():
+            kept_ones = kept_capabilities(capabilities, "capabilities")
+        redactor = self._core.redactor
+        given = [redactor.admitted(item, f"capabilities[{n}]") for n, item in enumerate(kept_ones)]
         self._staged.capabilities.append(lambda manifest: manifest.upsert(*given))
 
     def unmount(self, kind: CapabilityKind | str, capability_id: str) -> None:
@@ -197,10 +201,15 @@ class TurnContext(TurnReads):
         check_text(capability_id, "capability_id")
         self._staged.capabilities.append(lambda manifest: manifest.without(wanted, capability_id))
 
+    def _encoded(self, message: Message, name: str) -> bytes:
+        redactor = self._core.redactor
+        with redactor.errors():
+            return redactor.message(encoded_message(message, name), name)
+
     def _note(self, event: Callable[[int], SessionEvent]) -> None:
         """Stage an event, made once the kernel's turn is known; raises if it is not one that can be kept."""
         made = event(0)
-        kept(made, type(made), type(made).__name__)
+        self._core.redactor.admitted(kept(made, type(made), type(made).__name__), type(made).__name__)
         self._staged.events.append(event)
 
     def _still_open(self, what: str) -> None:

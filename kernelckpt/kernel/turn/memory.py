@@ -27,6 +27,8 @@ class TurnMemory(TurnContext):
         self._still_open("write_memory")
         check_name(memory_id, "memory_id")
         check_text(kind, "kind")
+        self._core.redactor.refuse(memory_id, "memory_id")
+        self._core.redactor.refuse(kind, "kind")
         check_amount(size_bytes, "size_bytes", 0)
         verdict = self._core.gate.write_memory(self._row)
         self._core.state.commit(urgent=False)
@@ -56,6 +58,7 @@ class TurnMemory(TurnContext):
         self._still_open("retrieved_memory")
         check_text(rationale, "rationale")
         chosen = MemoryRetrieval(texts(memory_ids, "memory_ids"), rationale)
+        self._core.redactor.refuse(chosen.selected_memory_ids, "memory_ids")
         self._staged.events.append(lambda _: MemoryRetrievalResult(chosen))
 
     def invalid_memory(self, memory_id: str, error: str) -> None:

@@ -99,24 +99,25 @@ class Turn(TurnMemory):
         child = task_id if task_id is not None else f"{self._row.id}/{program}-{number}"
         if child in self._staged.spawns or child in self._core.state.table:
             raise UsageError(f"task {child!r} exists already", hint="spawn under another task_id")
-        spawn = make_spawn(
-            self._core,
-            program,
-            child,
-            goal=goal,
-            value=input,
-            labels=(role, isolation),
-            budget=budget,
-            caps=caps,
-            messages=messages,
-            run_spec=run_spec,
-        )
+        with self._core.redactor.errors():
+            spawn = make_spawn(
+                self._core,
+                program,
+                child,
+                goal=goal,
+                value=input,
+                labels=(role, isolation),
+                budget=budget,
+                caps=caps,
+                messages=messages,
+                run_spec=run_spec,
+            )
         pass_spawn(self._core, self._row.id, spawn, len(self._staged.spawns), self.calls)
         self._staged.spawns[child] = spawn
         return child
 
     def emit(self, delta: Any) -> None:
-        """Show a draft to whoever listens to `kernel.events()`; nothing of it is kept."""
+        """Show a draft to whoever listens to `kernel.events()`, redacted; nothing of it is kept."""
         self._core.events.emit("draft", self._row.id, self.number, delta=delta)
 
     def spend(self, tokens: int = 0, cost_micros: int = 0) -> None:
@@ -150,6 +151,9 @@ class Turn(TurnMemory):
         happened is repeated when declared idempotent, else the task waits for `approve` (do it again) or
         `deny`. The function may be sync (it runs in a thread) or async.
 
+        It gets the arguments as they are given here; what is kept of them, and what comes back, is redacted,
+        alike now and on a rerun. Calls that differ in secrets only are alike, and told apart by their order.
+
         Raises:
             EffectError: it raised; `__cause__` is not kept, so that a rerun sees the same.
             EffectDenied: it was in doubt and denied.
@@ -166,6 +170,7 @@ class Turn(TurnMemory):
         """
         self._still_open("call")
         self._staged.effects += 1
+        self._core.redactor.refuse(tool, "tool")
         return await self._call(self._row.id, self._core.tools.find(tool), (), arguments, self.calls)
 
     # endings
@@ -182,6 +187,7 @@ class Turn(TurnMemory):
             children = (*live, *self._staged.spawns)
         for child in children:
             check_text(child, "child")
+            self._core.redactor.refuse(child, "child")
             row = table.get(child)
             if child not in self._staged.spawns and (row is None or row.parent != self._row.id):
                 raise UsageError(
@@ -232,10 +238,12 @@ class Turn(TurnMemory):
         """
         for name, text in (("key", key), ("prompt", prompt)):
             check_text(text, name)
+        self._core.redactor.refuse(key, "key")
         if key.startswith(KERNEL_KEYS):
             message = f"the key {key!r} begins like those of the kernel's own questions"
             raise UsageError(message, hint="use another key")
-        check_plain(payload, "payload")
+        with self._core.redactor.errors():
+            check_plain(payload, "payload")
         now = self._core.clock.wall_ms()
         expires = None if timeout is None else now + milliseconds(timeout, "timeout")
         item = Approval(self._row.id, key, prompt, payload, asked_at_ms=now, expires_at_ms=expires)
@@ -244,13 +252,15 @@ class Turn(TurnMemory):
     def request(self, reply: Message) -> ending.Next:
         """Commit an assistant message and have the kernel run its tool calls through the ledger.
 
-        The next turn finds one tool message per call, in their order.
+        The next turn finds one tool message per call, in their order. The tools get the arguments as the
+        state holds them: redacted, alike now and after a restore.
 
         Raises:
             InvalidValueError: it is no message, or cannot be kept exactly.
             UsageError: it is not the assistant's, or its calls lack ids of their own.
         """
-        reply = checked_message(reply, "reply")
+        with self._core.redactor.errors():
+            reply = self._core.redactor.admitted(checked_message(reply, "reply"), "reply")
         if reply.role is not Role.ASSISTANT:
             message = f"a reply of the {reply.role.value} cannot request tool calls"
             raise UsageError(message, hint="pass Message.assistant(text, tool_calls)")
@@ -280,7 +290,7 @@ class Turn(TurnMemory):
         one the task has another turn.
         """
         check_text(text, "text")
-        data = None if output is None else self._program.output.encode(output, "output")
+        data = None if output is None else self._core.redactor.value(self._program.output, output, "output")
         return self._end(ending.Complete(text, data))
 
     def fail(self, text: str) -> ending.Next:
