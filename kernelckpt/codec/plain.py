@@ -26,7 +26,8 @@ def check_plain(value: Any, path: str, depth: int = 0) -> None:
         _check_text(value, path)
     elif kind is int:
         if not _INT_MIN <= value <= _INT_MAX:
-            raise InvalidValueError(f"{path}: {value} does not fit into 64 bits", path=path, hint=_HINT)
+            message = f"{path}: a whole number that does not fit into 64 bits"
+            raise InvalidValueError(message, path=path, hint=_HINT)
     elif depth >= MAX_DEPTH:
         raise InvalidValueError(
             f"{path}: nested deeper than {MAX_DEPTH} levels", path=path, hint="flatten it"
@@ -51,6 +52,7 @@ def _check_text(value: str, path: str) -> None:
 def _check_dict(value: dict[Any, Any], path: str, depth: int) -> None:
     for key, item in value.items():
         if type(key) is not str:
-            raise InvalidValueError(f"{path}: key {key!r} is not text", path=path, hint=_HINT)
+            message = f"{path}: a key is a {type(key).__name__}, not text"
+            raise InvalidValueError(message, path=path, hint=_HINT)
         _check_text(key, path)
         check_plain(item, f"{path}.{key}", depth + 1)

@@ -8,6 +8,7 @@ from typing import NoReturn, TypeVar
 import msgspec
 
 from kernelckpt.errors import DecodeError
+from kernelckpt.model.misfit import place_and_text, text_without_value
 
 T = TypeVar("T")
 
@@ -21,13 +22,15 @@ def decode_typed(decode: Callable[[bytes], T], data: bytes, path: str) -> T:
     """What `decode` makes of the bytes.
 
     Raises:
-        DecodeError: they are not what it expects; the path begins with the one given.
+        DecodeError: they are not what it expects; the path begins with the one given. It names the place and
+            repeats nothing of what is there, and neither does a cause; what a type of the user's own says
+            in its `__post_init__` is its word.
     """
     try:
         return decode(data)
     except msgspec.ValidationError as error:
-        text, _, inner = str(error).partition(" - at `")
-        place = path + inner.rstrip("`").removeprefix("$")
-        raise DecodeError(f"{place}: {text}", path=place) from error
+        inner, text = place_and_text(error)
+        raise DecodeError(f"{path}{inner}: {text}", path=path + inner) from error.__cause__
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise DecodeError(f"{path}: {error}", path=path) from error
+        text = text_without_value(error)
+        raise DecodeError(f"{path}: {text}", path=path) from (error if text == str(error) else None)

@@ -10,6 +10,7 @@ from kernelckpt.codec.exact import check_exact
 from kernelckpt.codec.plain import check_plain
 from kernelckpt.codec.typed import decode_typed, refuse_ext
 from kernelckpt.errors import DecodeError, InvalidValueError
+from kernelckpt.model.misfit import text_without_value
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -42,10 +43,12 @@ class ValueCodec:
             if self.type is not None:
                 check_exact(value, self.decode(data, path), path)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise InvalidValueError(f"{path}: {error}", path=path, hint="keep plain data in it") from error
+            text = text_without_value(error)
+            cause = error if text == str(error) else None
+            raise InvalidValueError(f"{path}: {text}", path=path, hint="keep plain data in it") from cause
         except DecodeError as error:
             hint = "declare a type whose values can be read back"
-            raise InvalidValueError(error.message, path=error.path, hint=hint) from error
+            raise InvalidValueError(error.message, path=error.path, hint=hint) from error.__cause__
         return data
 
     def _is_foreign(self, value: Any) -> bool:

@@ -12,6 +12,7 @@ from kernelckpt.codec.plain import check_plain
 from kernelckpt.codec.record import encode_record
 from kernelckpt.errors import InvalidValueError
 from kernelckpt.model.message import Message
+from kernelckpt.model.misfit import place_and_text
 from kernelckpt.model.rollback import RollbackReason
 
 LONGEST_MS = 2**52
@@ -66,7 +67,8 @@ def milliseconds(seconds: Any, name: str) -> int:
         InvalidValueError: it is no number, negative, or out of range.
     """
     if type(seconds) not in {int, float} or not math.isfinite(seconds):
-        raise InvalidValueError(f"{name}: {seconds!r}", path=name, hint="pass a number of seconds")
+        message = f"{name}: a {type(seconds).__name__} that is no length of time"
+        raise InvalidValueError(message, path=name, hint="pass a number of seconds")
     if not 0 <= seconds * 1000 <= LONGEST_MS:
         raise InvalidValueError(f"{name}: {seconds!r} seconds", path=name, hint="0 or more, within reason")
     return int(seconds * 1000)
@@ -75,7 +77,8 @@ def milliseconds(seconds: Any, name: str) -> int:
 def check_amount(amount: Any, name: str, used: int) -> None:
     """Raise `InvalidValueError` for anything but a whole number, 0 or more, that fits beside what is used."""
     if type(amount) is not int or amount < 0:
-        raise InvalidValueError(f"{name}: {amount!r}", path=name, hint="a whole number, 0 or more")
+        given = str(amount) if type(amount) is int else f"a {type(amount).__name__}"
+        raise InvalidValueError(f"{name}: {given}", path=name, hint="a whole number, 0 or more")
     if used + amount > _LARGEST:
         raise InvalidValueError(f"{name}: {amount} more do not fit", path=name, hint="check the unit")
 
@@ -134,8 +137,10 @@ def _encoded(record: Any, kind: type[_R], name: str) -> bytes:
 def _decoded(data: bytes, kind: type[_R], name: str) -> _R:
     try:
         return msgspec.msgpack.decode(data, type=kind)
+    except msgspec.ValidationError as error:
+        inner, text = place_and_text(error)
+        hint, place = f"see the fields of {kind.__name__}", name + inner
+        raise InvalidValueError(f"{place}: {text}", path=place, hint=hint) from error.__cause__
     except (msgspec.DecodeError, RecursionError) as error:
-        text, _, inner = str(error).partition(" - at `")
-        place = name + inner.rstrip("`").removeprefix("$")
         hint = f"see the fields of {kind.__name__}"
-        raise InvalidValueError(f"{place}: {text}", path=place, hint=hint) from error
+        raise InvalidValueError(f"{name}: {error}", path=name, hint=hint) from error

@@ -103,7 +103,8 @@ async def _stop(hooks: Sequence[RuntimeHook], kernel: KernelHost) -> Exception |
 def _whole(hook: Any) -> RuntimeHook:
     """The hook, its missing points doing nothing."""
     if isinstance(hook, type) or not any(hasattr(hook, point) for point in _POINTS):
-        raise UsageError(f"{hook!r} is not a hook", hint="pass an object with some of the points of `Hook`")
+        message = f"a {type(hook).__name__} is not a hook"
+        raise UsageError(message, hint="pass an object with some of the points of `Hook`")
     return hook if isinstance(hook, RuntimeHook) else _Completed(hook)
 
 

@@ -48,7 +48,8 @@ class Program:
             UsageError: `fn` is not an async function, or the version no version.
         """
         if not inspect.iscoroutinefunction(fn) and not inspect.iscoroutinefunction(type(fn).__call__):
-            raise UsageError(f"{fn!r} is not an async function", hint="write `async def program(turn): ...`")
+            message = f"a program that is a {type(fn).__name__} and not an async function"
+            raise UsageError(message, hint="write `async def program(turn): ...`")
         if type(version) is not int or not 0 < version < 2**32:
             raise UsageError(f"the version {version!r}", hint="a whole number, 1 or more")
         self.fn = fn

@@ -96,6 +96,6 @@ def _checked_spec(run_spec: AgentRunSpec) -> AgentRunSpec:
 def _agreed(name: str, given: _T, default: _T, specified: _T) -> _T:
     """What the specification says, unless the call says something else: then one of them is a mistake."""
     if given not in {default, specified}:
-        message = f"{name} is {given!r}, but the run_spec says {specified!r}"
+        message = f"{name} is another one than that of the run_spec"
         raise UsageError(message, hint="say it once, in the run_spec")
     return specified

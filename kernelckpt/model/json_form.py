@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from kernelckpt.errors import DecodeError, InvalidValueError, KernelCkptError
+from kernelckpt.model.misfit import place_and_text
 
 MAX_DEPTH = 256
 """How deep a form may nest; plain data in it may take up half of that."""
@@ -51,12 +52,12 @@ def convert_form(value: Any, type_: type[_T], path: str = "") -> _T:
     try:
         return msgspec.convert(value, type_)
     except msgspec.ValidationError as error:
-        text, _, inner = str(error).partition(" - at `")
-        place = path + inner.rstrip("`").removeprefix("$")
+        inner, text = place_and_text(error)
+        place = path + inner
         field = _FIELD.search(text)
         if field:
             place = place_of(place, field[1])
-        raise undecodable(text, place.removeprefix(".")) from error
+        raise undecodable(text, place.removeprefix(".")) from error.__cause__
 
 
 def json_text(form: Any) -> str:
@@ -79,7 +80,7 @@ def parse_json(text: str | bytes, path: str) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError(f"a key occurs twice among {sorted(key for key, _ in pairs)}")
+        raise ValueError("a key occurs twice in an object")
     return found
 
 
@@ -119,7 +120,7 @@ def _rebuilt_dict(
 ) -> dict[str, Any]:
     for key in value:
         if not isinstance(key, str):
-            raise fault(f"key {key!r} is not text", path)
+            raise fault(f"a key is a {type(key).__name__}, not text", path)
         _check_scalar(key, path, fault)
     return {key: _rebuilt(item, place_of(path, key), depth + 1, change, fault) for key, item in value.items()}
 

@@ -118,7 +118,7 @@ class TcbSnapshot(Record, frozen=True, kw_only=True):
         if (self.wait_reason is WaitKind.SUB_AGENT_JOIN) != (self.wait_children is not None):
             raise ValueError(f"wait_reason {self.wait_reason!r} with wait_children {self.wait_children!r}")
         if self.wait_note and self.wait_reason is None:
-            raise ValueError(f"wait_note {self.wait_note!r} without a wait_reason")
+            raise ValueError("a wait_note without a wait_reason")
 
     @classmethod
     def from_tcb(cls, row: Tcb) -> TcbSnapshot:
@@ -197,6 +197,6 @@ def _state_of(form: Any, path: str) -> TaskState:
             return TaskState(StateKind(form))
         if isinstance(form, dict) and list(form) == [StateKind.DONE]:
             return TaskState.done(TerminationReason(form[StateKind.DONE]))
-    except ValueError as error:
-        raise undecodable(str(error), path) from error
-    raise undecodable(f"{form!r} is no state", path)
+    except ValueError:
+        raise undecodable("it is no state", path) from None
+    raise undecodable("it is no state", path)

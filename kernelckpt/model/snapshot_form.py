@@ -93,7 +93,7 @@ def _read(form: Any, type_: Any, path: str) -> Any:
 
 def _number(key: str, path: str) -> int:
     if not _NUMBER.fullmatch(key):
-        raise undecodable(f"key {key!r} is no number", path)
+        raise undecodable("a key is no number", path)
     number: int = convert_form(int(key), U64, path)
     return number
 

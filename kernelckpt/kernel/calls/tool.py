@@ -131,7 +131,8 @@ def as_tool(fn: Callable[..., Any] | Tool) -> Tool:
     if isinstance(fn, Tool):
         return fn
     if not callable(fn):
-        raise UsageError(f"{fn!r} cannot be called", hint="pass a function; `turn.call` takes a tool's name")
+        message = f"a {type(fn).__name__} cannot be called"
+        raise UsageError(message, hint="pass a function; `turn.call` takes a tool's name")
     try:
         return _plain_tool(fn)
     except TypeError:  # an unhashable callable cannot be remembered
@@ -152,7 +153,7 @@ def effect_name(fn: Callable[..., Any]) -> str:
     name = getattr(fn, "__qualname__", "")
     if not name:
         hint = "wrap it: `tool(name=...)(fn)`"
-        raise UsageError(f"{fn!r} has no name to be recorded under", hint=hint)
+        raise UsageError(f"a {type(fn).__name__} has no name to be recorded under", hint=hint)
     return str(name).rpartition("<locals>.")[2]
 
 

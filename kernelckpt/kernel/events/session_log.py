@@ -99,7 +99,7 @@ def _kind_of(form: Any, path: str) -> str:
     if "kind" not in form:
         raise _undecodable(f"{place}: missing required field `kind`", place)
     if not isinstance(form["kind"], str):
-        raise _undecodable(f"{place}: {form['kind']!r} is not text", place)
+        raise _undecodable(f"{place}: a {type(form['kind']).__name__}, not text", place)
     return form["kind"]
 
 
