@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -241,7 +242,9 @@ def rewrite(path: Path, change):
 
 async def test_a_folder_written_by_a_newer_version(state):
     def newer(marker):
-        return [99 if item == 1 else item for item in marker]
+        kind, _, *fields, _ = marker
+        head = msgpack.packb([kind, 99, *fields, 0])[:-1]
+        return [kind, 99, *fields, zlib.crc32(head)]
 
     await asyncio.to_thread(rewrite, state / "kernelckpt", newer)
     before = await asyncio.to_thread(digests, state)
