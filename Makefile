@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.bench-ready
 
-.PHONY: test test-long fuzz check format demo clean help
+.PHONY: test test-long fuzz bench bench-full bench-compare check format demo clean help
 
 help:
 	@echo "make test       run the tests that need no server"
@@ -13,6 +14,7 @@ help:
 	@echo "make demo       survey the standard library through kills, and compare"
 	@echo "make test-long  the long forms: 200 kill -9 against 200 agents"
 	@echo "make fuzz       millions of wrong inputs for every decoder, every bit of a run flipped"
+	@echo "make bench      measure beside peers and limits, small sizes; bench-full: the sizes of the targets"
 	@echo "make format     format the code"
 	@echo "make clean      remove the environment and caches"
 
@@ -23,6 +25,10 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable . --group dev
 	touch $(READY)
 
+$(BENCH_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --group bench
+	touch $(BENCH_READY)
+
 test: $(READY)
 	$(BIN)/python -m pytest
 
@@ -32,6 +38,18 @@ test-long: $(READY)
 fuzz: $(READY)
 	$(BIN)/python tests/hostile/fuzz.py --inputs 5000000
 	$(BIN)/python tests/hostile/flip.py --every 1
+
+bench: $(BENCH_READY)
+	$(BIN)/python -m benchmarks --short
+
+bench-full: $(BENCH_READY)
+	$(BIN)/python -m benchmarks --full
+	$(BIN)/python -m benchmarks page
+
+# For CI: small sizes into a folder of their own, and only ratios of figures of the same run are looked at.
+bench-compare: $(BENCH_READY)
+	$(BIN)/python -m benchmarks --short --results $(VENV)/bench
+	$(BIN)/python -m benchmarks compare --results $(VENV)/bench
 
 check: $(READY)
 	$(BIN)/ruff check .

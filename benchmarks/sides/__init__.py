@@ -1,0 +1,1 @@
+"""Who is measured: this project, its peer, and what the machine itself can do."""

@@ -1,0 +1,78 @@
+"""The peer's saver alone: LangGraph's `AsyncSqliteSaver`, given a whole state for each checkpoint."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from langchain_core.messages import HumanMessage
+from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+from benchmarks.kit.text import text
+
+PEER = "LangGraph saver"
+
+
+@asynccontextmanager
+async def open_saver(folder: Path) -> AsyncIterator[Any]:
+    """A saver as its documentation makes one; it syncs each commit."""
+    async with AsyncSqliteSaver.from_conn_string(str(folder / "checkpoints.db")) as saver:
+        await saver.setup()
+        yield saver
+
+
+def dict_messages(count: int, first: int = 0) -> list[Any]:
+    """Messages of 1 KiB as plain dicts."""
+    return [{"role": "user", "content": text(number)} for number in range(first, first + count)]
+
+
+def langchain_messages(count: int, first: int = 0) -> list[Any]:
+    """Messages of 1 KiB as its graphs keep them."""
+    return [HumanMessage(text(number), id=f"m{number}") for number in range(first, first + count)]
+
+
+class Thread:
+    """One thread of a saver, whose checkpoints follow each other."""
+
+    def __init__(self, saver: Any, thread_id: str) -> None:
+        self._saver = saver
+        self._thread: dict[str, Any] = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
+        self._config = self._thread
+
+    async def put(self, messages: list[Any]) -> None:
+        """Save a state; durable on return."""
+        checkpoint = {**empty_checkpoint(), "channel_values": {"messages": messages}}
+        self._config = await self._saver.aput(self._config, checkpoint, {"source": "loop", "step": 1}, {})
+
+    async def get(self) -> Any:
+        """Load the newest state."""
+        return await self._saver.aget_tuple(self._config)
+
+    async def list(self, limit: int | None = None) -> int:
+        """How many checkpoints it lists."""
+        return len([item async for item in self._saver.alist(self._thread, limit=limit)])
+
+
+async def step_rate(saver: Any, threads: int, steps: int, messages: int) -> float:
+    """Checkpoints per second of many threads at once.
+
+    Args:
+        saver: where to.
+        threads: how many, all waiting for their checkpoints at the same time.
+        steps: how many each.
+        messages: of 1 KiB, in the state of each.
+    """
+    state = dict_messages(messages)
+    began = perf_counter()
+    await asyncio.gather(*(_steps(Thread(saver, f"t{number}"), steps, state) for number in range(threads)))
+    return threads * steps / (perf_counter() - began)
+
+
+async def _steps(thread: Thread, steps: int, state: list[Any]) -> None:
+    for _ in range(steps):
+        await thread.put(state)
