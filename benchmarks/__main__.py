@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: run benchmarks, compare ratios with recorded ones, make the page that shows them."""
+"""`python -m benchmarks`: run benchmarks, compare ratios with recorded ones, make the page."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ TARGETS = {
 
 async def run(form: Form) -> Findings:
     """Run agents to their end; and resume the same number of them in a small and in a large table."""
-    turns = form.of(short=10, full=50)
-    rows = form.of(short=20_000, full=100_000)
-    rounds = form.of(short=4, full=7)
+    turns = form.of(short=5, full=50)
+    rows = form.of(short=10_000, full=100_000)
+    rounds = form.of(short=3, full=7)
     rates = await interleaved(
         rounds, {"kernelckpt": lambda: _rate(turns), "bare asyncio tasks": lambda: append_rate(AGENTS, turns)}
     )
@@ -33,7 +33,7 @@ async def run(form: Form) -> Findings:
         await populate(large, rows)
         times = await interleaved(rounds, {"1,000 rows": _turns(small), f"{rows:,} rows": _turns(large)})
     return Findings(
-        f"{AGENTS:,} agents, 1 KiB a turn, {turns} turns; then a turn of each of {AGENTS:,} among {rows:,} rows",
+        f"{AGENTS:,} agents, 1 KiB a turn, {turns} turns; then one turn of {AGENTS:,} among {rows:,} rows",
         [
             *(Side(name, "turns", "1/s", found) for name, found in rates.items()),
             *(Side(name, "time per resumed turn", "us", found) for name, found in times.items()),

@@ -30,7 +30,7 @@ class Wait(Struct):
 
 async def run(form: Form) -> Findings:
     """One turn, one write, one put at a time."""
-    count = form.of(short=300, full=2000)
+    count = form.of(short=200, full=2000)
     with tempfile.TemporaryDirectory() as folder:
         async with SyncedFile(Path(folder) / "file") as file, open_saver(Path(folder)) as saver:
             waits = await interleaved(

@@ -44,7 +44,7 @@ async def run(form: Form) -> Findings:
     scale = 500 / count
     ours, peer = times["kernelckpt, all"], times[f"{PEER}, all"]
     return Findings(
-        f"{count} checkpoints of a run of {rows:,} rows, and of a peer's thread that grows to {2 * count} KiB",
+        f"{count} checkpoints of a run of {rows:,} rows, the peer's thread grows to {2 * count} KiB",
         [Side(name, "time to list", "ms", found) for name, found in times.items()],
         [
             TARGETS["all"].judge([time * scale for time in ours]),

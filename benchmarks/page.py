@@ -10,19 +10,21 @@ from benchmarks.kit.result import Curve, Result
 from benchmarks.table import outcome_table, side_table
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
-PLOTS = PAGE.parent / "plots"
+PLOTS = "plots"
 _BEGIN = "<!-- measured: written by `python -m benchmarks page`, not by hand -->"
 _END = "<!-- end of what was measured -->"
 
 
 def write_page(results: Sequence[Result]) -> None:
     """Replace what lies between the marks of the page; what stands around them is written by hand."""
-    PLOTS.mkdir(exist_ok=True)
-    page = PAGE.read_text()
-    before, _, rest = page.partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    parts = [_summary(results), *(_section(result) for result in results)]
-    PAGE.write_text(before + _BEGIN + "\n\n" + "\n\n".join(parts) + "\n\n" + _END + after)
+    before, _, rest = PAGE.read_text().partition(_BEGIN)
+    PAGE.write_text(before + measured(results) + rest.partition(_END)[2])
+    _plot(results, PAGE.parent / PLOTS)
+
+
+def measured(results: Sequence[Result]) -> str:
+    """The measured part of the page, with its marks."""
+    return "\n\n".join([_BEGIN, _summary(results), *map(_section, results), _END])
 
 
 def _summary(results: Sequence[Result]) -> str:
@@ -42,26 +44,36 @@ def _machine(machine: Machine) -> str:
 
 
 def _section(result: Result) -> str:
-    plots = "\n".join(f"![{name}](plots/{path.name})" for name, path in _plots(result))
+    plots = "\n".join(f"![{title}]({PLOTS}/{name})" for title, name in _plot_names(result))
     return (
         f"## {result.title}\n\n`python -m benchmarks {result.name}`, {result.form} form, {result.date}, "
         f"load {result.machine.load:g}: {result.work}.\n\n{side_table(result)}\n\n{plots}"
     )
 
 
-def _plots(result: Result) -> list[tuple[str, Path]]:
-    from benchmarks.plot import plot_curves, plot_sides  # noqa: PLC0415 - takes a second, and only this needs it
-
+def _plot_names(result: Result) -> list[tuple[str, str]]:
+    """Title and file of each plot."""
     if not result.curves:
-        path = PLOTS / f"{result.name}.svg"
-        plot_sides(result, path)
-        return [(result.title, path)]
+        return [(result.title, f"{result.name}.svg")]
+    return [
+        (f"{y} over {x}", f"{result.name}-{x}-{y}.svg".replace(" ", "-")) for x, y in _curve_groups(result)
+    ]
+
+
+def _curve_groups(result: Result) -> dict[tuple[str, str], list[Curve]]:
     groups: dict[tuple[str, str], list[Curve]] = {}
     for curve in result.curves:
         groups.setdefault((curve.x, curve.y), []).append(curve)
-    made = []
-    for (x, y), curves in groups.items():
-        path = PLOTS / f"{result.name}-{x}-{y}.svg".replace(" ", "-")
-        plot_curves(f"{y} over {x}", curves, path)
-        made.append((f"{y} over {x}", path))
-    return made
+    return groups
+
+
+def _plot(results: Sequence[Result], folder: Path) -> None:
+    from benchmarks.plot import plot_curves, plot_sides  # noqa: PLC0415 - tables are made without it
+
+    folder.mkdir(exist_ok=True)
+    for result in results:
+        names = _plot_names(result)
+        if not result.curves:
+            plot_sides(result, folder / names[0][1])
+        for (title, name), curves in zip(names, _curve_groups(result).values(), strict=False):
+            plot_curves(title, curves, folder / name)

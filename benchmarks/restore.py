@@ -38,7 +38,7 @@ class Restored(Struct):
 
 async def run(form: Form) -> Findings:
     """Write a run once, restore it in every round."""
-    rows, messages = form.of(short=(2_000, 10), full=(100_000, 10))
+    rows, messages = form.of(short=(1_000, 10), full=(100_000, 10))
     with tempfile.TemporaryDirectory() as folder:
         url = f"file:{folder}/run"
         hook = MeasuredHook(url, every=None)

@@ -34,7 +34,7 @@ class Sizes(msgspec.Struct):
 
 async def run(form: Form) -> Findings:
     """Measure in a process whose syncs are slow."""
-    sizes = form.of(short=Sizes(2, 1000, 10, 150), full=Sizes(5, 1000, 30, 1000))
+    sizes = form.of(short=Sizes(2, 1000, 10, 100), full=Sizes(5, 1000, 30, 1000))
     with tempfile.TemporaryDirectory() as folder:
         env = slow_sync(Path(folder), DELAY_MS)
         found = await asyncio.to_thread(child.call, "benchmarks.slow_disk:measure", sizes, env=env)

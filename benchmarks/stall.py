@@ -24,7 +24,7 @@ SMALL_ROWS = 1000
 TARGETS = {
     "hold": Target("hold", "time the hook holds the loop, by its own timer: p99 under 1 ms", 1.0, "ms"),
     "gap": Target("gap", "longest heartbeat gap over idle: under 5 ms", 5.0, "ms"),
-    "flat": Target("flat", "hold, p99, over the same at 1,000 rows: within 1.5 times", 1.5),
+    "flat": Target("flat", "hold, p99, over the same at 1,000 rows: within 1.5 times", 1.5, compared=False),
 }
 
 
@@ -39,8 +39,8 @@ class Stall(Struct):
 
 async def run(form: Form) -> Findings:
     """Checkpoint a large and a small table in turn, beside saves of a whole state by the peer."""
-    rows = form.of(short=10_000, full=100_000)
-    rounds, checkpoints = form.of(short=(3, 20), full=(5, 100))
+    rows = form.of(short=5_000, full=100_000)
+    rounds, checkpoints = form.of(short=(3, 15), full=(5, 100))
     with tempfile.TemporaryDirectory() as folder:
         hooks = [MeasuredHook(f"file:{folder}/{size}", every=None, durable=False) for size in "ab"]
         async with (

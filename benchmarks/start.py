@@ -32,7 +32,7 @@ _COMMANDS = {
 
 async def run(form: Form) -> Findings:
     """Start a process for each, round by round; the first round, from a cold cache, does not count."""
-    rounds = form.of(short=3, full=15)
+    rounds = form.of(short=2, full=15)
     sides = {name: _timer(arguments) for name, arguments in _COMMANDS.items()}
     times = {name: found[1:] for name, found in (await interleaved(rounds + 1, sides)).items()}
     return Findings(

@@ -44,9 +44,9 @@ class Speed(Struct):
 async def run(form: Form) -> Findings:
     """Let all sides run, round by round."""
     agents, turns = form.of(short=(1000, 5), full=(1000, 30))
-    threads, steps, graphs = form.of(short=(1000, 1, 60), full=(1000, 5, 400))
+    threads, steps, graphs = form.of(short=(1000, 1, 30), full=(1000, 5, 400))
     speeds = await interleaved(
-        form.of(short=3, full=5),
+        form.of(short=2, full=5),
         {
             FILE: lambda: ours("file:", agents, turns),
             MEMORY: lambda: ours("memory:", agents, turns),

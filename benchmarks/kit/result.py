@@ -43,7 +43,7 @@ class Outcome(Struct, frozen=True):
         unit: "" for a ratio of two figures of the same run.
         at_most: whether smaller is better.
         reached: whether it was.
-        compared: whether `compare` watches it: a ratio that does not depend on the machine much.
+        compared: whether `compare` watches it: a ratio that noise alone does not turn by 40 %.
     """
 
     key: str

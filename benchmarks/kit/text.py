@@ -21,3 +21,8 @@ _TEXTS = _invent()
 def text(number: int) -> str:
     """A text of 1 KiB; the next ones differ."""
     return _TEXTS[number % _POOL]
+
+
+def distinct_text(number: int) -> str:
+    """A text of 1 KiB that shares no memory with any other, as those of live agents do not."""
+    return text(number)[:-8] + f"{number:8}"

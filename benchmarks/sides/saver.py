@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,9 @@ from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from benchmarks.kit.text import text
+from benchmarks.kit.peak import Peak, settled_bytes
+from benchmarks.kit.process import memory_bytes, peak_bytes
+from benchmarks.kit.text import distinct_text, text
 
 PEER = "LangGraph saver"
 
@@ -76,3 +79,17 @@ async def step_rate(saver: Any, threads: int, steps: int, messages: int) -> floa
 async def _steps(thread: Thread, steps: int, state: list[Any]) -> None:
     for _ in range(steps):
         await thread.put(state)
+
+
+async def put_peak(mebibytes: Any) -> Peak:
+    """Memory while a state of this size is put; called in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with open_saver(Path(folder)) as saver:
+            thread = Thread(saver, "t")
+            await thread.put(dict_messages(1))
+            empty = memory_bytes()
+            numbers = range(mebibytes * 1024)
+            messages = [{"role": "user", "content": distinct_text(number)} for number in numbers]
+            state = settled_bytes()
+            await thread.put(messages)
+            return Peak(state - empty, peak_bytes() - state)
