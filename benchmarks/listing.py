@@ -7,7 +7,7 @@ from pathlib import Path
 from time import perf_counter
 
 from benchmarks.kit.form import Form
-from benchmarks.kit.result import Findings, Side, Target
+from benchmarks.kit.result import Findings, Side, Target, ratios
 from benchmarks.kit.rounds import interleaved
 from benchmarks.sides.agents import Course, MeasuredHook, kernel_of, populate
 from benchmarks.sides.saver import PEER, Thread, dict_messages, open_saver
@@ -15,41 +15,41 @@ from kernelckpt import StorageBackend, open_storage
 from kernelckpt.log import list_checkpoints
 
 TITLE = "Listing checkpoints"
+COUNT = 500
 TARGETS = {
     "all": Target("all", "metadata of 500 checkpoints: under 10 ms", 10.0, "ms"),
     "newest": Target("newest", "the newest 10: under 1 ms", 1.0, "ms"),
-    "peer": Target("peer", "the peer's time for all over ours", 1.0, at_most=False),
+    "peer": Target("peer", "the peer's time for each of all over ours", 1.0, at_most=False),
 }
 
 
 async def run(form: Form) -> Findings:
     """Make as many checkpoints with both sides, list them in every round."""
-    count, rows = form.of(short=(200, 1000), full=(500, 20_000))
+    puts, rows = form.of(short=(150, 1000), full=(COUNT, 20_000))
     with tempfile.TemporaryDirectory() as folder:
         url = f"file:{folder}/run"
-        await _checkpoints(url, count, rows)
+        await _checkpoints(url, COUNT, rows)
         async with await open_storage(url) as storage, open_saver(Path(folder)) as saver:
             thread = Thread(saver, "t")
-            for number in range(count):
+            for number in range(puts):
                 await thread.put(dict_messages(2 * number))
             times = await interleaved(
                 form.of(short=5, full=9),
                 {
-                    "kernelckpt, all": lambda: _ours(storage, None, count),
+                    "kernelckpt, all": lambda: _ours(storage, None, COUNT),
                     "kernelckpt, newest 10": lambda: _ours(storage, 10, 10),
-                    f"{PEER}, all": lambda: _peer(thread, None, count),
+                    f"{PEER}, all": lambda: _peer(thread, None, puts),
                     f"{PEER}, newest 10": lambda: _peer(thread, 10, 10),
                 },
             )
-    scale = 500 / count
     ours, peer = times["kernelckpt, all"], times[f"{PEER}, all"]
     return Findings(
-        f"{count} checkpoints of a run of {rows:,} rows, the peer's thread grows to {2 * count} KiB",
+        f"{COUNT} checkpoints of {rows:,} rows; {puts} of a peer's thread that grows to {2 * puts} KiB",
         [Side(name, "time to list", "ms", found) for name, found in times.items()],
         [
-            TARGETS["all"].judge([time * scale for time in ours]),
+            TARGETS["all"].judge(ours),
             TARGETS["newest"].judge(times["kernelckpt, newest 10"]),
-            TARGETS["peer"].judge([theirs / mine for theirs, mine in zip(peer, ours, strict=True)]),
+            TARGETS["peer"].judge([ratio * COUNT / puts for ratio in ratios(peer, ours)]),
         ],
     )
 

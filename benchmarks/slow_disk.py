@@ -20,7 +20,10 @@ from benchmarks.throughput import FILE, OFF, Speed, ours, saver
 
 TITLE = "The same with 5 ms added to every sync"
 DELAY_MS = 5.0
-TARGETS = {"saver": Target("saver", "at least 30 times the peer's raw saver", 30, at_most=False)}
+TARGETS = {
+    "saver": Target("saver", "at least 30 times the peer's raw saver", 30, at_most=False, compared=False),
+}
+"""Not compared: ours waits for the processor, the peer for the delay; the ratio tells the processor."""
 
 
 class Sizes(msgspec.Struct):
@@ -34,7 +37,7 @@ class Sizes(msgspec.Struct):
 
 async def run(form: Form) -> Findings:
     """Measure in a process whose syncs are slow."""
-    sizes = form.of(short=Sizes(2, 1000, 10, 100), full=Sizes(5, 1000, 30, 1000))
+    sizes = form.of(short=Sizes(2, 1000, 5, 60), full=Sizes(5, 1000, 30, 1000))
     with tempfile.TemporaryDirectory() as folder:
         env = slow_sync(Path(folder), DELAY_MS)
         found = await asyncio.to_thread(child.call, "benchmarks.slow_disk:measure", sizes, env=env)

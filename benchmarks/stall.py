@@ -40,7 +40,7 @@ class Stall(Struct):
 async def run(form: Form) -> Findings:
     """Checkpoint a large and a small table in turn, beside saves of a whole state by the peer."""
     rows = form.of(short=5_000, full=100_000)
-    rounds, checkpoints = form.of(short=(3, 15), full=(5, 100))
+    rounds, checkpoints = form.of(short=(2, 15), full=(5, 100))
     with tempfile.TemporaryDirectory() as folder:
         hooks = [MeasuredHook(f"file:{folder}/{size}", every=None, durable=False) for size in "ab"]
         async with (

@@ -35,7 +35,7 @@ class Window(Struct):
 async def run(form: Form) -> Findings:
     """Write bases of a large table: while nothing else happens, and while agents take turns."""
     rows = form.of(short=5_000, full=100_000)
-    rounds = form.of(short=3, full=5)
+    rounds = form.of(short=2, full=5)
     with tempfile.TemporaryDirectory() as folder:
         hook = MeasuredHook(f"file:{folder}", every=None)
         async with kernel_of(hook) as kernel:
