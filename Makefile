@@ -41,6 +41,7 @@ fuzz: $(READY)
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks --short
+	$(BIN)/python -m benchmarks page
 
 bench-full: $(BENCH_READY)
 	$(BIN)/python -m benchmarks --full
