@@ -481,6 +481,24 @@ async def test_an_old_state_is_not_rewritten_but_what_is_put_anew_is_redacted():
     assert live.os_view == restored.os_view
 
 
+async def test_a_turn_sees_its_row_as_it_is_kept():
+    seen = []
+
+    async def look(turn):
+        seen.append(turn.goal)
+        return turn.wait_external("x")
+
+    recorder = Recorder()
+    async with kernel_of({"look": look}, hooks=[recorder]) as kernel:
+        await kernel.submit("look", task_id="t", goal=KEY)
+        await kernel.idle()
+    submitted = next(saved for saved in recorder.history if ("task", "t", 0) in saved.records)
+    async with redacted({"look": look}, hooks=[Recorder(submitted)]) as kernel:
+        await kernel.idle()
+        assert kernel.tasks.get("t").goal == MARK
+    assert seen == [KEY, MARK]
+
+
 async def test_a_restored_kernel_and_the_live_one_are_equal_at_every_commit():
     class Comparing(Recorder):
         def __init__(self):
