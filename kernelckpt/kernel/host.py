@@ -331,13 +331,14 @@ class Host:
 
     def rehearse(self, state: RestoredState) -> Sequence[str]:
         """What is missing here to go on from a state."""
-        return restore.rehearse(self._core, state)
+        return [self._core.redactor.text(lacking) for lacking in restore.rehearse(self._core, state)]
 
     def restore(self, state: RestoredState, *, downtime_ms: int | None, notes: Sequence[str]) -> None:
         """Go on from a state; see `KernelHost.restore`."""
         if self._open or self._restored is not None:
             raise UsageError("this kernel has a state already", hint="let one hook restore, on start")
-        self._restored = restore.take_over(self._core, self._run_id, state, downtime_ms, notes)
+        with self._core.redactor.errors():
+            self._restored = restore.take_over(self._core, self._run_id, state, downtime_ms, notes)
 
     def scan(self) -> Iterator[tuple[Key, Struct | bytes | None]]:
         """All live records, one at a time."""

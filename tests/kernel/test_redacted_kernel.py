@@ -28,7 +28,7 @@ from kernelckpt import (
     Urgency,
     tool,
 )
-from kernelckpt.errors import InvalidValueError, TaskMismatchError, UnknownTaskError, UsageError
+from kernelckpt.errors import InvalidValueError, RestoreError, TaskMismatchError, UnknownTaskError, UsageError
 from kernelckpt.kernel.snapshot import snapshot_of
 from kernelckpt.kernel.state import KernelState
 from kernelckpt.model.message import Text, ToolResultPart
@@ -479,6 +479,28 @@ async def test_an_old_state_is_not_rewritten_but_what_is_put_anew_is_redacted():
     assert live.tasks == restored.tasks
     assert live.contexts == restored.contexts
     assert live.os_view == restored.os_view
+
+
+async def test_an_upgrade_that_fails_at_a_restore_is_told_without_secrets():
+    async def act(turn):
+        turn.set_state({"n": 1})
+
+    def upgrade(old, version):
+        raise ValueError(KEY)
+
+    recorder = Recorder()
+    async with kernel_of({"p": one_turn(act)}, hooks=[recorder]) as kernel:
+        await kernel.submit("p", task_id="t")
+        await kernel.idle()
+    newer = {"p": Program(one_turn(act), version=2, upgrade=upgrade)}
+    assert redacted(newer).rehearse(recorder.saved()) == [
+        f"state['t']: its upgrade from version 1 raised ValueError: {MARK} (mend it)"
+    ]
+    with pytest.raises(RestoreError, match="raised ValueError") as caught:
+        async with redacted(newer, hooks=[Recorder(recorder.saved())]):
+            pass
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+    assert not any(KEY in text for text in caught.value.missing)
 
 
 async def test_a_turn_sees_its_row_as_it_is_kept():
