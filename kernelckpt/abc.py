@@ -86,6 +86,9 @@ class StorageBackend(ABC):
     durable: bool
     """Whether what is acknowledged survives the end of this process and power loss."""
 
+    notes: Sequence[str] = ()
+    """What somebody should know who relies on what is kept here, in words; known once it is opened."""
+
     @abstractmethod
     async def acquire(self, run_id: str, holder: str, *, takeover: bool = False) -> Claim:
         """Become the run's owner, creating the run when it does not exist.

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Literal
 
@@ -241,6 +241,11 @@ class CheckpointHook(Hook):
             longest_hold_seconds=max(self._hold, seen.longest_slice_seconds),
             restore_seconds=self._restore_seconds,
         )
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What to know of where the state is kept, in words; as that the folder lies in memory."""
+        return self._storage.notes if self._is_durable and self._storage is not None else ()
 
     # inside
 

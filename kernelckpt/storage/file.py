@@ -25,6 +25,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote_from_bytes
@@ -38,10 +39,11 @@ from kernelckpt.storage.check import check_entry, check_name, check_page, check_
 from kernelckpt.storage.file_claim import RunClaim, claim_run, owned_error
 from kernelckpt.storage.file_error import storage_error
 from kernelckpt.storage.file_fork import leave_to_parent
+from kernelckpt.storage.file_medium import medium_notes, refuse_network
 from kernelckpt.storage.file_ops import FileOps
 from kernelckpt.storage.file_root import RootFolder, run_digest
 from kernelckpt.storage.file_run import RunFolder
-from kernelckpt.storage.url import file_path
+from kernelckpt.storage.url import file_options, file_path
 
 T = TypeVar("T")
 
@@ -54,10 +56,13 @@ async def open_file(url: str) -> FileStorage:
 
     Raises:
         StorageUrlError: the URL names no folder.
-        StorageUnavailableError: the folder cannot be read or is not a storage of ours.
+        StorageUnavailableError: the folder cannot be read, is not a storage of ours, or lies on a network
+            file system that was not allowed.
         UnsupportedVersionError: a newer version made it.
     """
-    storage = await to_thread.run_sync(FileStorage, file_path(url))  # a relative path asks the system
+    allowed = "allow_network_fs" in file_options(url)
+    make = partial(FileStorage, file_path(url), allow_network_fs=allowed)
+    storage = await to_thread.run_sync(make)  # a relative path asks the system
     try:
         await storage.check()
     except BaseException:
@@ -78,16 +83,24 @@ class FileStorage(StorageBackend):
 
     durable = True
 
-    def __init__(self, path: str | os.PathLike[str], *, ops: FileOps | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        allow_network_fs: bool = False,
+        ops: FileOps | None = None,
+    ) -> None:
         """Touch nothing yet.
 
         Args:
             path: the folder; made when the first run is.
+            allow_network_fs: use it even on a network file system, or one in user space.
             ops: the file system's calls, to be replaced in tests.
         """
         self.path = str(Path(path).absolute())
         self.name = "file:" + quote_from_bytes(os.fsencode(self.path), safe="/+,:=@ ")
         self._ops = ops or FileOps()
+        self._allow_network_fs = allow_network_fs
         self._root = RootFolder(self._ops, self.path)
         self._runs: dict[str, RunFolder] = {}
         self._claims: dict[str, RunClaim] = {}
@@ -103,7 +116,8 @@ class FileStorage(StorageBackend):
         self._thread = _one_thread()
 
     async def check(self) -> None:
-        """Raise unless the folder is ours, empty or not there yet."""
+        """Raise unless the folder is ours, empty or not there yet, on a file system that can be relied on."""
+        await self._call(self._look_at_medium)
         await self._call(self._root.check)
 
     async def acquire(self, run_id: str, holder: str, *, takeover: bool = False) -> Claim:
@@ -190,6 +204,12 @@ class FileStorage(StorageBackend):
 
         return await wrap(work)(executor=self._thread)
 
+    def _look_at_medium(self) -> None:
+        kind = self._ops.file_system(self.path)
+        if not self._allow_network_fs:
+            refuse_network(kind, self.path)
+        self.notes = medium_notes(kind, self.path)
+
     def _run(self, run_id: str) -> RunFolder:
         """The folder of a run that exists; what is remembered of it goes when it was made anew."""
         known = self._runs.get(run_id)
@@ -212,6 +232,7 @@ class FileStorage(StorageBackend):
         return claim
 
     def _acquire(self, run_id: str, holder: str, takeover: bool) -> Claim:
+        self._look_at_medium()
         self._root.make_run(run_id)
         run = self._run(run_id)
         if own := self._claims.pop(run_id, None):

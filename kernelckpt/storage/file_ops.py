@@ -9,9 +9,12 @@ import os
 import stat
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
+
+from kernelckpt.storage.file_medium import mounted_type
 
 _SAFE = os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_PIECES = 512
@@ -117,6 +120,14 @@ class FileOps:
     def rmdir(self, path: str) -> None:
         """Remove an empty folder."""
         os.rmdir(path)
+
+    def file_system(self, path: str) -> str:
+        """The type of the file system that a path lies on, or would; "" where the system does not tell."""
+        try:
+            told = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
+        except OSError:
+            return ""
+        return mounted_type(told, os.path.realpath(path))
 
     def listdir(self, path: str) -> list[str]:
         """The names in a folder, in no order."""

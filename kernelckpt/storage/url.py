@@ -24,6 +24,7 @@ _BUILT_IN = {
     "file": ("kernelckpt.storage.file", "open_file"),
     "memory": ("kernelckpt.storage.memory", "open_memory"),
 }
+_FILE_OPTIONS = ("allow_network_fs",)
 _PATH_HINT = "write file:./folder or file:/absolute/folder"
 
 
@@ -31,8 +32,9 @@ class open_storage:  # noqa: N801 - used as a function: `async with open_storage
     """Open the storage that a URL names; also `storage = await open_storage(url)`.
 
     Args:
-        url: `memory:`, `memory:NAME`, `file:./folder`, `file:/folder`, or a scheme that an installed
-            package adds by the entry-point group `kernelckpt.storage`.
+        url: `memory:`, `memory:NAME`, `file:./folder`, `file:/folder` (on a network file system only with
+            `?allow_network_fs=1` behind it), or a scheme that an installed package adds by the entry-point
+            group `kernelckpt.storage`.
 
     Raises:
         StorageUrlError: no such scheme, or the URL names nothing that can be opened.
@@ -68,15 +70,14 @@ def file_path(url: str) -> str:
     Raises:
         StorageUrlError: it names none.
     """
-    rest = url.partition(":")[2]
+    rest = url.partition(":")[2].partition("?")[0]
     if rest.startswith("//"):
         host, slash, path = rest[2:].partition("/")
         if host not in ("", "localhost") or not slash:
             raise _bad(url, f"{host or 'nothing'!r} stands where a host belongs")
         rest = slash + path
-    for mark, escape in (("?", "%3F"), ("#", "%23")):
-        if mark in rest:
-            raise _bad(url, f"{mark!r} is no part of a path", f"write {escape} for a {mark!r} in a name")
+    if "#" in rest:
+        raise _bad(url, "'#' is no part of a path", "write %23 for a '#' in a name")
     if re.search(r"%(?![0-9A-Fa-f]{2})", rest):
         raise _bad(url, "a '%' is followed by no two hexadecimal digits", "write %25 for a '%' in a name")
     try:
@@ -88,6 +89,24 @@ def file_path(url: str) -> str:
     if path.startswith("~"):
         raise _bad(url, "'~' is not expanded", "write the folder's absolute path")
     return path
+
+
+def file_options(url: str) -> frozenset[str]:
+    """The options that a `file:` URL sets, as `?allow_network_fs=1`.
+
+    Raises:
+        StorageUrlError: it names one that does not exist, or gives it another value.
+    """
+    found: set[str] = set()
+    for option in filter(None, url.partition("?")[2].split("&")):
+        name, _, value = option.partition("=")
+        if name not in _FILE_OPTIONS or value not in {"0", "1"}:
+            known = ", ".join(f"{name}=1" for name in _FILE_OPTIONS)
+            hint = f"the options are: {known}; write %3F for a '?' in a name"
+            raise StorageUrlError(f"{url!r}: no option {option!r}", hint=hint)
+        if value == "1":
+            found.add(name)
+    return frozenset(found)
 
 
 def memory_name(url: str) -> str:

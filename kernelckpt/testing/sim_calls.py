@@ -171,6 +171,10 @@ class SimCalls:
         folder, name = self._place(path)
         self._do("rmdir", path, folder=folder.inode, name=name)
 
+    def file_system(self, path: str) -> str:  # noqa: ARG002
+        """Nothing is known of it."""
+        return ""
+
     def listdir(self, path: str) -> list[str]:
         """The names in a folder, in the order they were made."""
         return list(self._folder(path).names)
