@@ -21,6 +21,7 @@ _NAME_BYTES = 240
 _NUMBERED = re.compile(r"(owner)\.([1-9][0-9]{0,18})|(seg)\.([1-9][0-9]{0,18})\.([1-9][0-9]{0,18})")
 _RUN_FOLDER = re.compile(r"[a-z0-9_-]*-[a-z2-7]{26}")
 _INBOX = re.compile(r"inbox\.[a-z2-7]{26}")
+_ESCAPE_OR_CAPITAL = re.compile(r"%[0-9A-F]{2}|[A-Z]")
 _TEMPORARY = re.compile(r"tmp\.[0-9a-f]{32}")
 _REMOVED = re.compile(r"removed\.[0-9a-f]{32}")
 
@@ -89,10 +90,15 @@ def blob_file_name(blob: str) -> str:
     Raises:
         InvalidValueError: the name is empty or too long for a file system.
     """
-    name = "blob." + quote_from_bytes(text_bytes(blob), safe="")
+    # Where letters are not told from capitals, two blobs must not have one file.
+    name = "blob." + _ESCAPE_OR_CAPITAL.sub(_escaped, quote_from_bytes(text_bytes(blob), safe=""))
     if not blob or len(name) > _NAME_BYTES:
         raise InvalidValueError(f"{blob[:40]!r} cannot name a blob", hint="give it 1 to 70 characters")
     return name
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0] if len(found[0]) > 1 else f"%{ord(found[0]):02X}"
 
 
 def inbox_name(message_id: str) -> str:
