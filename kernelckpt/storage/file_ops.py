@@ -22,12 +22,13 @@ _MAX_PIECES = 512
 
 
 class FileFacts(Struct, frozen=True):
-    """What is known of a path or descriptor without reading it; sizes in bytes."""
+    """What is known of a path or descriptor without reading it; sizes in bytes, `links` the names of it."""
 
     kind: Literal["file", "folder", "other"]
     size: int
     inode: int
     modified_ns: int
+    links: int = 1
 
 
 class FileOps:
@@ -140,4 +141,4 @@ def _facts(found: os.stat_result) -> FileFacts:
         kind = "file"
     elif stat.S_ISDIR(found.st_mode):
         kind = "folder"
-    return FileFacts(kind, found.st_size, found.st_ino, found.st_mtime_ns)
+    return FileFacts(kind, found.st_size, found.st_ino, found.st_mtime_ns, found.st_nlink)

@@ -196,9 +196,33 @@ def open_mark(ops: FileOps, folder: str) -> int:
     path = f"{folder}/{HEAD}"
     while True:
         with suppress(FileNotFoundError):
-            return open_regular(ops, path, write=True)
+            return _unshared(ops, folder, open_regular(ops, path, write=True))
         with suppress(FileExistsError):
             return ops.create(path)
+
+
+def _unshared(ops: FileOps, folder: str, fd: int) -> int:
+    """The mark, open in a file of its own: what else has its name is a copy of the folder, or not ours."""
+    try:
+        if ops.fstat(fd).links == 1:
+            return fd
+        data = read_all(ops, fd, _FILE_BYTES, 0)
+    except BaseException:
+        ops.close(fd)
+        raise
+    ops.close(fd)
+    fd, temporary = create_temporary(ops, folder)
+    try:
+        write_all(ops, fd, [data], 0)
+        ops.fsync(fd)
+        ops.rename(temporary, f"{folder}/{HEAD}")
+        ops.fsync_folder(folder)
+    except BaseException:
+        ops.close(fd)
+        with suppress(OSError):
+            ops.unlink(temporary)
+        raise
+    return fd
 
 
 def write_mark(ops: FileOps, fd: int, epoch: int, sequence: int) -> None:

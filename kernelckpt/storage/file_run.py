@@ -27,15 +27,19 @@ class RunFolder:
         self.path = path
         self.run_digest = run_digest
         self.looker = RunLooker(ops, path, run_digest)
-        self._facts = ops.stat(f"{path}/{RUN}")
+        self._identity = self._identify()
         self._orders: dict[str, int] = {}
 
     def is_same(self) -> bool:
         """Whether the folder is still the one that was found first: not deleted, not made anew."""
         try:
-            return self.ops.stat(f"{self.path}/{RUN}") == self._facts
+            return self._identify() == self._identity
         except FileNotFoundError:
             return False
+
+    def _identify(self) -> tuple[int, int]:
+        facts = self.ops.stat(f"{self.path}/{RUN}")
+        return facts.inode, facts.modified_ns
 
     def list_entries(self, after: int, limit: int) -> Sequence[EntryInfo]:
         """See `StorageBackend.list_entries`."""

@@ -21,6 +21,7 @@ class SimFacts(Struct, frozen=True):
     size: int
     inode: int
     modified_ns: int
+    links: int = 1
 
 
 class _Open(Struct):
