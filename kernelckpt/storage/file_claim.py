@@ -75,7 +75,10 @@ def claim_run(run: RunFolder, run_id: str, holder: str, *, takeover: bool) -> tu
         names = sort_names(run.ops.listdir(run.path))
         newest = names.owners[-1] if names.owners else 0
         if newest and not takeover:
-            _refuse_alive(run, run_id, newest)
+            try:
+                _refuse_alive(run, run_id, newest)
+            except FileNotFoundError:
+                continue  # pruned since the folder was listed: a later owner is there
         if names.segments and names.segments[-1][0] > newest:
             run.looker.look()  # raises, unless the owner came while the folder was listed
         elif (fd := claim_epoch(run.ops, run.path, newest + 1, holder)) is not None:
@@ -88,8 +91,14 @@ def _refuse_alive(run: RunFolder, run_id: str, epoch: int) -> None:
 
 
 def owned_error(run: RunFolder, run_id: str, epoch: int) -> RunOwnedError:
-    """What to say to somebody who asks for a run that an epoch's owner has."""
-    holder = read_owner(run.ops, run.path, epoch).holder
+    """What to say to somebody who asks for a run that an epoch's owner, or a later one, has."""
+    try:
+        holder = read_owner(run.ops, run.path, epoch).holder
+    except FileNotFoundError:
+        newest = max(sort_names(run.ops.listdir(run.path)).owners, default=0)
+        if newest <= epoch:
+            raise
+        return owned_error(run, run_id, newest)  # a later owner pruned the file
     return RunOwnedError(
         f"run {run_id[:200]!r} is owned by {holder}, which is alive",
         hint="stop it, wait for it to end, or take the run over",
@@ -209,8 +218,10 @@ class RunClaim:
             FencedError: a later owner took the run, or its folder is another one now.
             StorageUnavailableError: the folder is not where it was; the run is still ours if it comes back.
         """
-        own, later = (f"{self.run.path}/{owner_name(epoch)}" for epoch in (self.epoch, self.epoch + 1))
-        if exists(self._ops, later):
+        own = f"{self.run.path}/{owner_name(self.epoch)}"
+        # In this order: a later owner whose file somebody deleted has a segment before it acknowledges.
+        signs = (owner_name(self.epoch + 1), segment_name(self.epoch + 1, 1))
+        if any(exists(self._ops, f"{self.run.path}/{name}") for name in signs):
             raise self._fenced("a later owner took the run")
         try:
             found = self._ops.stat(own)

@@ -46,9 +46,21 @@ class RunView(Struct, frozen=True):
         return [epoch for epoch in self.names.owners if epoch not in self.starts]
 
     @property
-    def ownerless(self) -> bool:
-        """Whether there are segments of an epoch that nobody claimed."""
-        return bool(self.segments) and self.segments[-1].epoch > self.newest_epoch
+    def ownerless(self) -> int:
+        """An epoch whose owner file is missing though something it wrote may count; 0 if there is none.
+
+        Owner files are pruned only once all that counted of their epochs was deleted. What is older than
+        all of them is therefore void: a replaced owner wrote it after its own file was pruned.
+        """
+        if self.segments and self.segments[-1].epoch > self.newest_epoch:
+            return self.segments[-1].epoch
+        oldest, counted = min(self.names.owners, default=0), min(self.starts.values(), default=_ENDLESS)
+        for segment in self.segments:
+            if segment.epoch < oldest and any(
+                self.mark.removed < entry.sequence <= counted for entry in segment.entries
+            ):
+                return segment.epoch
+        return 0
 
     @property
     def acknowledged(self) -> int:
@@ -113,10 +125,10 @@ class RunLooker:
             CorruptionError: an owner file that had begun cannot be read, nor be made good.
         """
         view = self._look()
-        if view.ownerless:  # an owner may have begun while the folder was being listed
+        if view.ownerless:  # an owner may have begun, or pruned, while the folder was being listed
             view = self._look()
-        if view.ownerless:
-            raise self._ownerless(view.segments[-1].epoch)
+        if epoch := view.ownerless:
+            raise self._ownerless(epoch)
         self._last = view
         return view
 

@@ -7,9 +7,11 @@ import threading
 import pytest
 
 from kernelckpt.errors import (
+    CorruptionError,
     FencedError,
     KernelCkptError,
     NotFoundError,
+    RunOwnedError,
     StorageError,
     StorageFullError,
     StorageUnavailableError,
@@ -289,3 +291,64 @@ async def test_a_mark_whose_sync_failed_is_replaced_never_synced_again(folder):
     assert (await following.acquire("run", "next")).head == 3
     assert await folder.listed() == [(1, 3, False)]
     assert folder.names("tmp.") == []
+
+
+async def test_deleting_the_file_of_a_newer_owner_does_not_bring_back_the_older_one(folder):
+    """Somebody takes it for a stale lock; the newer owner has acknowledged an entry by then."""
+    older, newer = folder.client(), folder.client()
+    await folder.write(b"one")
+    claim = await older.acquire("run", "older")
+    following = await newer.acquire("run", "newer", takeover=True)
+    await newer.append("run", following.epoch, 2, [b"two"], b"")
+    (folder.run / f"owner.{following.epoch}").unlink()
+    with pytest.raises(FencedError):
+        await older.append("run", claim.epoch, 2, [b"another two"], b"")
+
+
+async def test_an_owner_whose_file_was_deleted_and_made_again_is_over(folder):
+    first, second = folder.client(), folder.client()
+    claim = await first.acquire("run", "first")
+    (folder.run / "owner.1").unlink()
+    assert (await second.acquire("run", "second")).epoch == claim.epoch
+    with pytest.raises(FencedError):
+        await first.append("run", 1, 1, [b"one"], b"")
+
+
+async def test_an_owner_that_is_gone_when_it_is_asked_for_is_not_an_unusable_folder(folder):
+    """Its file was pruned by a later owner, who is alive."""
+    await folder.write(b"one")
+    storage, ops = folder.faulty()
+    other = folder.client()
+    await other.acquire("run", "other")
+
+    def prune():
+        (folder.run / "owner.2").rename(folder.run / "owner.3")
+
+    ops.before("open", prune, path="owner.2")
+    with pytest.raises(RunOwnedError):
+        await storage.acquire("run", "test")
+
+
+async def test_entries_whose_owner_file_was_deleted_are_not_lost_in_silence(folder):
+    """Somebody deletes it just as the next owner comes; its entries are no left-overs of a pruning."""
+    await folder.write(b"one")
+    storage, ops = folder.faulty()
+    ops.before("link", (folder.run / "owner.1").unlink, path="tmp.")
+    with pytest.raises(CorruptionError, match=r"owner\.1: missing"):
+        await storage.acquire("run", "next")
+    with pytest.raises(CorruptionError, match=r"owner\.1: missing"):
+        await folder.listed()
+
+
+async def test_what_a_replaced_owner_writes_after_its_file_was_pruned_is_void(folder):
+    await folder.write(b"one")
+    older, newer = folder.client(), folder.client()
+    await older.acquire("run", "older")
+    await newer.acquire("run", "newer", takeover=True)
+    await newer.append("run", 3, 2, [b"two"], b"")
+    await newer.delete("run", 3, entries=[(await newer.list_entries("run"))[0]])
+    with pytest.raises(FencedError):
+        await older.append("run", 2, 2, [b"late"], b"")
+    assert (folder.names("owner."), folder.names("seg.")) == (["owner.3"], ["seg.2.1", "seg.3.1"])
+    assert await folder.listed() == [(3, 2, False)]
+    assert (await folder.client().acquire("run", "next", takeover=True)).head == 2
