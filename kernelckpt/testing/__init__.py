@@ -5,6 +5,7 @@ from kernelckpt.testing.conformance import StorageConformance
 from kernelckpt.testing.crash_explorer import CrashCounts, CrashExplorer, CrashFoundError
 from kernelckpt.testing.fault_explorer import Fault, FaultExplorer, second_sync
 from kernelckpt.testing.faults import FaultyFileOps
+from kernelckpt.testing.interleaving import InterleavingFoundError, Interleavings
 from kernelckpt.testing.sim_disk import SimImage
 from kernelckpt.testing.sim_fs import SimFileSystem
 
@@ -15,6 +16,8 @@ __all__ = [
     "Fault",
     "FaultExplorer",
     "FaultyFileOps",
+    "InterleavingFoundError",
+    "Interleavings",
     "ManualClock",
     "SimFileSystem",
     "SimImage",

@@ -105,7 +105,7 @@ class FaultExplorer(Generic[S]):
 
         Raises:
             CrashFoundError: the run raised, or something is wrong after a crash of it; its label ends with
-                the fault.
+                `, fault ` and the fault's text.
         """
         fs = SimFileSystem()
         ops = FaultyFileOps(fs)
@@ -118,14 +118,13 @@ class FaultExplorer(Generic[S]):
                 points = _some(_first_difference(ended.log, fs.log), ended.point, self._points, self.faults)
                 await self.explorer.explore(ended, check, points=points, label=name)
 
-    async def replay(self, run: FaultyRun[S], label: str, trail: str) -> None:
-        """Run with the fault that a failure's label ends with, and do the crashes of its trail.
+    async def replay(self, run: FaultyRun[S], fault: Fault, trail: str, *, label: str = "") -> None:
+        """Run with one fault, and do the crashes of a failure's trail.
 
         Raises:
             CrashFoundError: it fails again.
         """
-        label, _, fault = label.rpartition(_FAULT)
-        ended, check, name = await self._run(run, Fault.parse(fault), label)
+        ended, check, name = await self._run(run, fault, label)
         await self.explorer.replay(ended, check, trail, label=name)
 
     def _errors_of(self, call: str) -> Sequence[str]:

@@ -149,6 +149,12 @@ class SimDisk:
         if op.call not in ("fsync", "fdatasync", "fsync_folder", "failed_sync"):
             node.changed = self.changes
 
+    @property
+    def now(self) -> dict[int, bytes | dict[str, int]]:
+        """The bytes of each file and the names in each folder, synced or not."""
+        nodes = self.nodes.values()
+        return {node.inode: node.names if isinstance(node, SimFolder) else bytes(node.data) for node in nodes}
+
     def folder(self, inode: int) -> SimFolder:
         """The folder of an inode."""
         found = self.nodes[inode]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from kernelckpt.testing.sim_calls import SimCalls
 from kernelckpt.testing.sim_crash import crash_images
-from kernelckpt.testing.sim_disk import SimDisk, SimImage, SimOp
+from kernelckpt.testing.sim_disk import SimDisk, SimImage, SimOp, image_of
 
 _EMPTY = SimImage()
 
@@ -45,6 +45,11 @@ class SimFileSystem(SimCalls):
         after = type(self)(self.origin, self.log[:point])
         after.starts = self.starts + 1
         return after
+
+    @property
+    def now(self) -> SimImage:
+        """All files and folders as they are read now, synced or not."""
+        return image_of(self._disk.now, self.starts)
 
     @property
     def point(self) -> int:

@@ -264,6 +264,9 @@ class Exploration:
         self._life = None
         self._states = {}
 
+    def __str__(self):
+        return str(self.explorer.counts)
+
     async def each_workload(self, length):
         """Crash every sequence of up to so many operations, yielding after each of this length.
 

@@ -1,6 +1,7 @@
 """Crashes every sequence of operations on a run at every point, on a simulated file system.
 
 python tests/faults/explore_crashes.py --ops 4 --images 400 --second-share 0.006 --shard 1/2
+python tests/faults/explore_crashes.py --ops 2 --faults once
 python tests/faults/explore_crashes.py --replay 12:3/7:1 delta base
 
 All shards together do what one run without `--shard` does. A failure prints the command that shows it again.
@@ -16,8 +17,9 @@ import time
 from collections.abc import Sequence
 
 from crash_kit_fs import OPERATIONS, SEGMENT_BYTES, Exploration
+from fault_kit_fs import Faults
 
-from kernelckpt.testing import CrashFoundError
+from kernelckpt.testing import CrashFoundError, Fault
 
 SETTINGS = ("images", "second_images", "second_share", "kill_share", "generations", "segment_bytes", "seed")
 
@@ -41,46 +43,59 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="another one chooses other images")
     parser.add_argument("--shard", type=shard, default=(1, 1), help="2/4: do the second quarter")
     parser.add_argument("--seconds", type=float, default=0, help="stop after so long, to estimate the rest")
+    parser.add_argument("--faults", choices=["once", "lasting"], help="let every call fail, in every way")
+    parser.add_argument("--fault", metavar="FAULT", help="let one call fail, to replay")
     parser.add_argument("--replay", metavar="CRASH", help="do one crash of one sequence")
     parser.add_argument("operation", nargs="*", choices=[[], *OPERATIONS], help="the sequence, to replay")
     return parser.parse_args(arguments)
 
 
 def replay_command(settings: dict[str, float], error: CrashFoundError) -> str:
+    operations, _, fault = error.label.partition(", fault ")
     given = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    if fault:
+        given.append(f"--fault={fault}")
     script = ["python", "tests/faults/explore_crashes.py"]
-    return shlex.join([*script, *given, "--replay", error.trail, *error.label.split()])
+    return shlex.join([*script, *given, f"--replay={error.trail}", *operations.split()])
 
 
 async def explore(exploration: Exploration, given: argparse.Namespace) -> None:
-    began = time.perf_counter()
+    """Explore until all is done or the time is over, and say how much it was."""
+    began, began_cpu = time.perf_counter(), time.process_time()
     whole = len(OPERATIONS) ** given.ops
     try:
         async for _ in exploration.each_workload(given.ops):
             passed = time.perf_counter() - began
             if given.seconds and passed > given.seconds:
-                rest = passed * whole / exploration.workloads
-                print(f"stopped; all of it would take about {rest:.0f} s")
+                print(f"stopped: all of it would take about {passed * whole / exploration.workloads:.0f} s")
                 break
     finally:
-        passed = time.perf_counter() - began
+        passed, cpu = time.perf_counter() - began, time.process_time() - began_cpu
         counts = exploration.explorer.counts
-        print(f"{exploration.workloads} of {whole} sequences in {passed:.0f} s: {counts}")
-        print(f"{(counts.images + counts.second_images) / passed:.0f} distinct images a second")
+        print(f"{exploration.workloads} of {whole} sequences in {passed:.0f} s: {exploration}")
+        print(f"{(counts.images + counts.second_images) / cpu:.0f} images recovered per second of processor")
+
+
+def exploration_of(given: argparse.Namespace) -> Exploration:
+    settings = {name: getattr(given, name) for name in SETTINGS}
+    if given.faults or given.fault:
+        return Faults(lasting=given.faults == "lasting", **settings)
+    return Exploration(shard=given.shard, **settings)
 
 
 async def main(arguments: Sequence[str]) -> int:
     given = parsed(arguments)
-    settings = {name: getattr(given, name) for name in SETTINGS}
-    exploration = Exploration(**settings, shard=given.shard)
+    exploration = exploration_of(given)
     try:
-        if given.replay is not None:
+        if given.fault:
+            await exploration.replay_fault(given.operation, Fault.parse(given.fault), given.replay)
+        elif given.replay is not None:
             await exploration.replay(given.operation, given.replay)
         else:
             await explore(exploration, given)
     except CrashFoundError as error:
-        print(error)
-        print(f"again: {replay_command(settings, error)}")
+        print(str(error).replace("\n", " "))
+        print(f"again: {replay_command({name: getattr(given, name) for name in SETTINGS}, error)}")
         return 1
     print("nothing acknowledged was lost")
     return 0

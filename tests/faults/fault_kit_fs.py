@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from crash_kit_fs import NAMES, Exploration, History, Life, repeatable
+import itertools
+
+from crash_kit_fs import NAMES, OPERATIONS, Exploration, History, Life, repeatable
 
 from kernelckpt.errors import KernelCkptError
 from kernelckpt.testing import FaultExplorer, FaultyFileOps, second_sync
+from kernelckpt.testing.fault_explorer import ERRORS
 
 OPENING = ("open", "takeover", "restart")
 """What begins with a new owner."""
@@ -19,22 +22,34 @@ class Faults(Exploration):
         died: how many processes gave up.
     """
 
-    def __init__(self, *, points=4, **settings):
-        """Settings are those of `Exploration`."""
+    def __init__(self, *, points=4, errors=ERRORS, lasting=False, **settings):
+        """Settings are those of `FaultExplorer` and `Exploration`."""
         super().__init__(**settings)
-        self.faults = FaultExplorer(self.explorer, points=points)
+        self.faults = FaultExplorer(self.explorer, points=points, errors=errors)
         self.died = 0
+        self._lasting = lasting
 
-    async def all_faults(self, operations, *, lasting=False):
+    def __str__(self):
+        return f"{self.faults.faults} faults, {self.died} processes gave up; {self.explorer.counts}"
+
+    async def each_workload(self, length):
+        """Let each call of every sequence of so many operations fail, yielding after each sequence."""
+        for operations in itertools.product(OPERATIONS, repeat=length):
+            await self.all_faults(operations)
+            self.workloads += 1
+            yield operations
+
+    async def all_faults(self, operations):
         """Let each call of these operations fail, in each way."""
+        run, label = self._endure(operations), " ".join(operations)
         with repeatable(self._segment_bytes):
-            await self.faults.explore(self._endure(operations), label=" ".join(operations), lasting=lasting)
+            await self.faults.explore(run, label=label, lasting=self._lasting)
 
-    async def replay_fault(self, label, trail):
+    async def replay_fault(self, operations, fault, trail):
         """Do one fault and one trail of crashes again."""
-        operations = label.partition(",")[0].split()
+        label = " ".join(operations)
         with repeatable(self._segment_bytes):
-            await self.faults.replay(self._endure(operations), label, trail)
+            await self.faults.replay(self._endure(operations), fault, trail, label=label)
 
     def _endure(self, operations):
         async def run(fs, ops):

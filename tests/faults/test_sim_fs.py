@@ -268,3 +268,47 @@ def test_faults_can_be_put_before_it():
     faulty.fail("fsync")
     assert failure(faulty.fsync, fd) == "EIO"
     assert b"" in images(fs)
+
+
+def test_what_a_failed_sync_was_for_no_later_sync_makes_durable():
+    fs = SimFileSystem()
+    fd = put(fs, "/a", b"----")
+    fs.fsync(fd)
+    fs.fsync_folder("/")
+    fs.pwritev(fd, [b"lost"], 0)
+    fs.fail_sync(fd)
+    fs.pwritev(fd, [b"kept"], 4)
+    fs.fsync(fd)
+    assert fs.pread(fd, 9, 0) == b"lostkept"
+    found = images(fs)
+    assert {b"----kept", b"lostkept", b"lo--kept"} <= set(found)
+    assert all(data.endswith(b"kept") for data in found)
+    fs.pwritev(fd, [b"anew"], 0)
+    assert b"anewkept" in images(fs)
+    assert b"lostkept" in images(fs)
+    fs.fsync(fd)
+    assert images(fs) == [b"anewkept"]
+    assert images(fs.killed(fs.point)) == [b"anewkept"]
+
+
+def test_a_failed_sync_of_a_real_or_a_simulated_file_raises_and_only_the_simulated_one_forgets(place):
+    ops, at = place
+    faulty = FaultyFileOps(ops)
+    fd = put(faulty, f"{at}/a", b"abcd")
+    faulty.fail("fdatasync")
+    assert failure(faulty.fdatasync, fd) == "EIO"
+    faulty.fdatasync(fd)
+    faulty.close(fd)
+    if isinstance(ops, SimFileSystem):
+        ops.fsync_folder(at)
+        ops.fsync_folder("/")
+        assert {b"", b"abcd"} <= set(images(ops, f"{at}/a"))
+
+
+def test_faults_end_when_they_are_healed():
+    fs = SimFileSystem()
+    faulty = FaultyFileOps(fs)
+    faulty.fail("create", errno.ENOSPC, times=99)
+    assert [failure(faulty.create, "/a"), failure(faulty.create, "/a")] == ["ENOSPC"] * 2
+    faulty.heal()
+    faulty.create("/a")
