@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -44,11 +45,14 @@ class GatedStorage:
     def __getattr__(self, name):
         return getattr(self._storage, name)
 
-    def block(self):
+    @contextmanager
+    def blocked(self):
+        """Hold appends; they go on at the end, also of a test that fails: else it would wait for ever."""
         self._open = anyio.Event()
-
-    def unblock(self):
-        self._open.set()
+        try:
+            yield
+        finally:
+            self._open.set()
 
     async def append(self, *arguments):
         self.begun += 1

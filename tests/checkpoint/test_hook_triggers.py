@@ -173,12 +173,11 @@ async def test_durable_outputs_wait_for_the_storage():
     kernel, _ = make(storage, {"count": count})
     async with kernel:
         await kernel.submit("count", task_id="c")
-        storage.block()
-        joining = asyncio.create_task(kernel.join("c"))
-        await settled()
-        assert kernel.tasks.get("c").state.is_terminal()
-        assert not joining.done()
-        storage.unblock()
+        with storage.blocked():
+            joining = asyncio.create_task(kernel.join("c"))
+            await settled()
+            assert kernel.tasks.get("c").state.is_terminal()
+            assert not joining.done()
         assert (await joining).text == "counted"
 
 
@@ -186,11 +185,10 @@ async def test_without_durable_outputs_do_not_wait():
     storage = GatedStorage()
     kernel, _ = make(storage, {"count": count}, durable=False)
     async with kernel:
-        storage.block()
-        await kernel.submit("count", task_id="c")
-        assert (await kernel.join("c")).text == "counted"
-        assert storage.begun == 0
-        storage.unblock()
+        with storage.blocked():
+            await kernel.submit("count", task_id="c")
+            assert (await kernel.join("c")).text == "counted"
+            assert storage.begun == 0
     assert (await load(storage, "run")).turn == 5
 
 
@@ -203,15 +201,16 @@ async def test_how_far_turns_run_ahead_of_a_slow_storage_is_bounded():
 
     kernel, hook = make(storage, {"busy": busy}, max_ahead=20)
     async with kernel:
-        storage.block()
-        submits = [
-            asyncio.create_task(kernel.submit("busy", task_id=name, budget=SchedulerBudget(max_turns=1000)))
-            for name in "abc"
-        ]
-        await settled()
-        ahead = kernel.commit_number
-        assert 20 <= ahead <= 20 + 2 * 3 + 2
-        storage.unblock()
+        with storage.blocked():
+            submits = [
+                asyncio.create_task(
+                    kernel.submit("busy", task_id=name, budget=SchedulerBudget(max_turns=1000))
+                )
+                for name in "abc"
+            ]
+            await settled()
+            ahead = kernel.commit_number
+            assert 20 <= ahead <= 20 + 2 * 3 + 2
         await asyncio.gather(*submits)
         await kernel.join()
         assert kernel.turn == 1500
@@ -224,10 +223,9 @@ async def test_while_one_append_is_under_way_the_next_batch_gathers():
     kernel, hook = make(storage, {"count": count})
     async with kernel:
         before = hook.stats.checkpoints
-        storage.block()
-        submits = [asyncio.create_task(kernel.submit("count", task_id=str(n))) for n in range(50)]
-        await settled()
-        storage.unblock()
+        with storage.blocked():
+            submits = [asyncio.create_task(kernel.submit("count", task_id=str(n))) for n in range(50)]
+            await settled()
         await asyncio.gather(*submits)
         await kernel.join()
         assert hook.stats.checkpoints - before <= 12, "250 turns share a few appends"
