@@ -161,6 +161,21 @@ async def test_a_kernel_that_was_taken_over_halts_before_another_output():
     assert ran == []
 
 
+async def test_a_kernel_that_has_lost_its_run_answers_nothing_any_more():
+    """Not even what it knows: without `durable`, nobody may have written that down."""
+    state = MemoryStorage()
+    kernel, hook = make(state, {"count": count}, durable=False)
+    with pytest.raises(FencedError):
+        async with kernel:
+            await kernel.submit("count", task_id="c")
+            assert (await kernel.join("c")).text == "counted"
+            await state.acquire("run", "somebody else", takeover=True)
+            with pytest.raises(FencedError):
+                await hook.checkpoint()
+            with pytest.raises(SchedulerStopped):
+                await kernel.join("c")
+
+
 async def test_a_failed_base_is_told_and_the_deltas_go_on():
     class BadBlobs(GatedStorage):
         async def write_part(self, *_):

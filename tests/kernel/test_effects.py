@@ -75,6 +75,17 @@ async def test_the_intent_is_durable_before_the_call_and_the_outcome_before_the_
     assert effects_of(recorder.saved()) == []  # consumed by the commit of the turn
 
 
+async def test_a_call_in_the_next_turn_is_made_anew():
+    world = World()
+
+    async def program(turn):
+        turn.say(f"paid {(await turn.effect(world.pay, 5))['paid']}")
+        return turn.complete() if turn.number == 2 else None
+
+    await run(program)
+    assert world.calls == [5, 5]
+
+
 async def test_sync_functions_run_in_a_thread():
     async def program(turn):
         return turn.complete(output=await turn.effect(thread_name))

@@ -326,8 +326,10 @@ async def test_rate_windows_and_the_audit_survive():
         await kernel.submit("p", task_id="t")
         await settle()
         assert kinds(kernel)["t"] == ("suspended", "external")
-    assert len([key for key in recorder.saved().records if key[0] == "rate"]) == 2
-    again = Recorder(recorder.saved())
+        saved = recorder.saved()
+        assert {key for key, _ in kernel.scan()} == {*saved.records, *saved.streams}, "a base holds all of it"
+    assert len([key for key in saved.records if key[0] == "rate"]) == 2
+    again = Recorder(saved)
     async with kernel_of({"p": program}, hooks=[again], **settings) as kernel:
         await kernel.resume("t")
         await settle()

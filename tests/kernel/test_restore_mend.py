@@ -103,6 +103,8 @@ async def test_a_task_that_was_in_a_turn_runs_it_again():
         kernel.request_stop(0)
     async with kernel_of({"p": program}, hooks=[Recorder(saved)]) as kernel:
         assert kernel.restored.interrupted == ("t",)
+        await kernel.idle()
+        assert kernel.tasks.get("t").state.is_terminal()
         result = await kernel.join("t")
         assert (result.turns_used, result.total_tokens_used) == (2, 10)
         assert texts(kernel, "t") == ["turn 1", "turn 2"]
@@ -384,6 +386,18 @@ async def test_records_that_are_not_what_they_should_be_refuse_the_start(records
     with pytest.raises(error, match=text):
         async with kernel_of({"wait": wait}, hooks=[Recorder(saved)]):
             pytest.fail("started")
+
+
+async def test_finished_roots_of_before_count_among_those_that_are_kept():
+    recorder = Recorder()
+    async with kernel_of({"count": count}, hooks=[recorder], keep_done=1) as kernel:
+        await kernel.submit("count", task_id="before")
+        await kernel.idle()
+    async with kernel_of({"count": count}, hooks=[Recorder(recorder.saved())], keep_done=1) as kernel:
+        assert "before" in kernel.tasks
+        await kernel.submit("count", task_id="after")
+        await kernel.idle()
+        assert [row.id for row in kernel.tasks] == ["after"]
 
 
 async def test_rehearsing_says_what_is_missing_and_changes_nothing():

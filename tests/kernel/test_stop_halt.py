@@ -203,17 +203,26 @@ async def test_a_hook_that_raises_halts_the_kernel(point):
                 with suppress(SchedulerStopped):
                     await kernel.send("l", "hello")
                 await settle()
+                assert sorted(joined) == [(), ("l",)]
             with pytest.raises(SchedulerStopped, match="halted"):
                 await kernel.submit("count", task_id="c")
             with pytest.raises(SchedulerStopped):
                 await kernel.idle()
-    assert sorted(joined) == [(), ("l",)]
 
 
 async def test_what_was_not_durable_when_the_kernel_halted_is_not_acknowledged():
     failing = Failing("durable")
     with pytest.raises(RuntimeError, match="the disk is gone"):
         async with kernel_of({"once": once}, hooks=[failing]) as kernel:
+            await kernel.submit("once", task_id="o")
+            pytest.fail("acknowledged")
+
+
+async def test_a_commit_that_a_hook_missed_is_not_acknowledged():
+    failing = Failing()
+    with pytest.raises(RuntimeError, match="the disk is gone"):
+        async with kernel_of({"once": once}, hooks=[failing]) as kernel:
+            failing.points.add("on_commit")
             await kernel.submit("once", task_id="o")
             pytest.fail("acknowledged")
 

@@ -5,8 +5,9 @@ import itertools
 import msgpack
 import pytest
 from log_kit import RUN, Client, ScriptedStorage, state_of
+from msgspec import structs
 
-from kernelckpt.abc import Put
+from kernelckpt.abc import Append, Put
 from kernelckpt.codec.change import Reference
 from kernelckpt.codec.codec import PLAIN_CODEC
 from kernelckpt.codec.entry import _seal
@@ -168,6 +169,57 @@ def _is_frame(body, offset, size):
         return bool(msgpack.unpackb(body[offset : offset + size]))
     except ValueError:
         return False
+
+
+async def test_appends_that_disagree_are_refused(client, storage):
+    client.say("a", b"x", b"y")
+    await client.flush()
+    client.log._writer.streams["history", "a", 0].staged -= 1
+    client.log.stage([Append(("history", "a", 0), 1, (b"not y",))], 2, 2)
+    await client.log.flush("turn")
+    with pytest.raises(CorruptionError, match="two appends disagree from item 1"):
+        await read_run(storage, RUN)
+
+
+async def test_a_gap_in_a_stream_is_refused(client, storage):
+    client.say("a", b"x", b"y")
+    await client.flush()
+    client.log._writer.streams["history", "a", 0].staged += 1
+    client.log.stage([Append(("history", "a", 0), 3, (b"not z",))], 2, 2)
+    await client.log.flush("turn")
+    with pytest.raises(CorruptionError, match="items begin at 3, the stream has 2"):
+        await read_run(storage, RUN)
+
+
+async def test_a_base_that_rests_on_what_its_chain_leaves_out_is_refused(client, storage):
+    """It holds what entry 2 said, while entry 3, its own, follows entry 1."""
+    client.put("a", b"1")
+    await client.flush()
+    appender = client.log._bases._appender
+    first = appender.tip
+    client.put("a", b"2")
+    await client.flush()
+
+    def leave_out():
+        appender.tip = first
+
+    await client.log.write_base(client.scan(between=leave_out))
+    with pytest.raises(CorruptionError, match="entry 2, which it rests on, is not on its chain"):
+        await read_run(storage, RUN)
+
+
+async def test_a_base_whose_metadata_names_another_blob_is_refused(client, storage):
+    client.put("a", b"1")
+    await client.flush()
+    first, second = await client.base(), await client.base()
+    infos = {number: storage.entries()[number][0] for number in (first.sequence, second.sequence)}
+    raw, other = (msgpack.unpackb(info.meta[:-18]) for info in infos.values())
+    changed = msgpack.packb([*other[:-1], raw[-1]])
+    seal = _seal(changed, RUN, 1, second.sequence)
+    info, body = storage.entries()[second.sequence]
+    storage.entries()[second.sequence] = (structs.replace(info, meta=changed + b"\xc4\x10" + seal), body)
+    with pytest.raises(CorruptionError, match="it names another blob than its metadata"):
+        await read_run(storage, RUN)
 
 
 async def test_swapped_frames_are_refused(client, storage):

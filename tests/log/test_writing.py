@@ -160,10 +160,13 @@ async def test_a_stale_owner_is_never_acknowledged(client, reopen, other_client,
     with pytest.raises(FencedError):
         await client.log.wait_durable(2)
     assert client.log.durable_commit == 1
+    assert isinstance(client.log.failure, FencedError)
     other.put("a", b"3")
     await other.flush()
     with pytest.raises(FencedError):
         await client.log.write_base(iter(()))
+    with pytest.raises(FencedError):
+        client.put("a", b"4")
     assert (await read_run(storage, RUN)).records == {("row", "a", 0): b"3"}
 
 
@@ -288,6 +291,30 @@ async def test_a_raw_task_cancelled_within_an_append_is_settled(client, storage)
         await task
     storage.gate = None
     await client.log.flush("turn")
+    assert client.log.durable_commit == 2
+    assert state_of(await read_run(storage, RUN)) == client.state()
+
+
+async def test_a_raw_task_cancelled_when_its_append_has_happened_is_settled(client, storage):
+    import asyncio
+
+    happened, append = anyio.Event(), storage.append
+
+    async def append_and_say_nothing(*arguments):
+        await append(*arguments)
+        happened.set()
+        await anyio.sleep_forever()
+
+    storage.append = append_and_say_nothing
+    client.put("a", b"1")
+    task = asyncio.create_task(client.log.flush("turn"))
+    await happened.wait()
+    client.put("b", b"2")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    storage.append = append
+    assert (await client.log.flush("turn")).sequence == 2
     assert client.log.durable_commit == 2
     assert state_of(await read_run(storage, RUN)) == client.state()
 

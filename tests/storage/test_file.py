@@ -1,12 +1,14 @@
 """The folder of the file storage: its layout, its owners, and what it refuses to touch."""
 
 import asyncio
+import itertools
 import os
 import stat
 import subprocess
 import sys
 import textwrap
 import zlib
+from functools import partial
 
 import msgpack
 import pytest
@@ -265,6 +267,27 @@ async def test_a_late_beginning_does_not_void_what_its_successor_read(folder):
     assert (await third.acquire("run", "third")).head == 3
 
 
+async def test_two_that_claim_at_once_get_different_epochs(folder):
+    await folder.write()
+    storage, ops = folder.faulty()
+    found = []
+    ops.before("lock", lambda: found.append(asyncio.run(folder.client().acquire("run", "fast"))), path="tmp.")
+    with pytest.raises(RunOwnedError, match="fast"):
+        await storage.acquire("run", "slow")
+    assert found == [Claim(2, 0)]
+
+
+async def test_an_owner_goes_on_from_what_is_there_when_it_takes_the_run(folder):
+    storage = folder.client()
+    await folder.write(b"1")
+    assert len(await folder.listed(storage)) == 1
+    await folder.write(b"2")
+    claim = await storage.acquire("run", "test")
+    assert claim.head == 2
+    await storage.append("run", claim.epoch, 3, [b"3"], b"")
+    assert await folder.contents() == [b"1", b"2", b"3"]
+
+
 async def test_ownership_is_checked_after_the_sync(folder):
     storage, ops = folder.faulty()
     claim = await storage.acquire("run", "slow")
@@ -337,6 +360,19 @@ async def test_what_is_deleted_during_a_look_is_not_reported_as_lost(folder):
     assert await folder.listed(reader) == []
 
 
+async def test_what_is_added_during_a_look_is_not_reported_as_lost(folder):
+    storage = folder.client()
+    claim = await storage.acquire("run", "test")
+    for number in itertools.count(1):
+        reader, ops = folder.faulty()
+        append = partial(storage.append, "run", claim.epoch, number, [b"added"], b"")
+        ops.before("", lambda append=append: asyncio.run(append()), nth=number)
+        listed = await folder.listed(reader)
+        assert listed in ([(1, seen, False) for seen in range(1, end)] for end in (number, number + 1))
+        if len(ops.log) < number:
+            break
+
+
 async def test_new_folders_are_made_durable(folder):
     folder.path = folder.path / "deep" / "er"
     storage, ops = folder.faulty()
@@ -374,12 +410,16 @@ async def test_foreign_files_are_left_alone(folder):
 
 
 async def test_a_run_made_anew_is_not_mixed_up_with_the_old_one(folder):
-    await folder.write(b"old 1", b"old 2")
+    """Nor are its epochs, which begin elsewhere than those of the same numbers did."""
+    await folder.write(b"old 1")
+    await folder.write(b"old 2")
     reader = folder.client()
-    assert [await reader.read("run", 1, number) for number in (1, 2)] == [b"old 1", b"old 2"]
+    assert await folder.listed(reader) == [(1, 1, False), (2, 2, False)]
+    assert await reader.read("run", 1, 1) == b"old 1"
     await folder.client().delete_run("run")
     await folder.write(b"new 1", b"new 2")
-    assert await folder.listed(reader) == [(1, 1, False), (1, 2, False)]
+    await folder.write(b"new 3")
+    assert await folder.listed(reader) == [(1, 1, False), (1, 2, False), (2, 3, False)]
     assert [await reader.read("run", 1, number) for number in (1, 2)] == [b"new 1", b"new 2"]
 
 

@@ -5,7 +5,7 @@ import shutil
 import msgpack
 import pytest
 
-from kernelckpt.errors import CorruptionError, NotFoundError, UnsupportedVersionError
+from kernelckpt.errors import CorruptionError, NotFoundError, StorageError, UnsupportedVersionError
 
 ALL = [(1, 1, False), (1, 2, False), (1, 3, False)]
 LAST_LOST = [(1, 1, False), (1, 2, False), (1, 3, True)]
@@ -194,6 +194,26 @@ async def test_segments_deleted_from_the_middle_are_not_reported(folder):
     entries = await storage.list_entries("run")
     await storage.delete("run", claim.epoch, entries=[entries[1], entries[3]])
     assert await folder.listed() == [(1, 1, False), (3, 3, False), (5, 5, False)]
+
+
+async def test_a_torn_note_of_a_deletion_takes_no_older_one_along(folder, monkeypatch):
+    """What was deleted before is still known to be deleted, not taken for lost."""
+    monkeypatch.setattr("kernelckpt.storage.file_claim.SEGMENT_BYTES", 1)
+    await folder.write(*(b"%d" % number for number in range(1, 6)))
+    storage = folder.client()
+    claim = await storage.acquire("run", "test")
+    entries = await storage.list_entries("run")
+    await storage.delete("run", claim.epoch, entries=[entries[1]])
+    await storage.aclose()
+    for size in range(64):
+        storage, ops = folder.faulty()
+        claim = await storage.acquire("run", "test")
+        ops.shorten(size, nth=2, path="/head")
+        ops.fail("pwritev", nth=2, path="/head")
+        with pytest.raises(StorageError):
+            await storage.delete("run", claim.epoch, entries=[entries[3]])
+        await storage.aclose()
+        assert await folder.listed() == [(1, number, False) for number in (1, 3, 4, 5)]
 
 
 async def test_frames_count_only_where_they_were_written(three):

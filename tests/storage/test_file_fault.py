@@ -17,6 +17,7 @@ from kernelckpt.errors import (
     StorageUnavailableError,
     SyncFailedError,
 )
+from kernelckpt.storage.file_ops import FileOps
 
 
 async def owner(folder):
@@ -147,6 +148,26 @@ async def test_short_writes_are_completed(folder):
     await storage.finish_blob("run", claim.epoch, "b")
     assert await folder.contents() == [body]
     assert await storage.read_blob("run", "b") == body
+
+
+class FewBytes(FileOps):
+    """Gives fewer bytes than were asked for, as a system may."""
+
+    def pread(self, fd, size, offset):
+        return super().pread(fd, min(size, 7), offset)
+
+
+async def test_short_reads_are_completed(folder):
+    storage = folder.client()
+    claim = await folder.write(b"one" * 99, b"two" * 99, storage=storage)
+    following = folder.client(FewBytes())
+    entries = await following.list_entries("run")
+    assert [entry.meta for entry in entries] == [b"meta 1", b"meta 2"]
+    assert [await following.read("run", claim.epoch, number) for number in (1, 2)] == [
+        b"one" * 99,
+        b"two" * 99,
+    ]
+    assert (await following.acquire("run", "next")).head == 2
 
 
 async def test_a_new_file_counts_only_when_its_name_is_durable(folder):
