@@ -1,0 +1,7 @@
+"""Every bug that is planted, by the room it is planted into."""
+
+from mutants_kernel import KERNEL
+from mutants_log import LOG
+from mutants_storage import STORAGE
+
+MUTANTS = (*STORAGE, *LOG, *KERNEL)
