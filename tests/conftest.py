@@ -8,6 +8,11 @@ WATCHED = ["kernelckpt.kernel", "kernelckpt.log", "kernelckpt.storage", "kernelc
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "may_block: the test or its program blocks the loop on purpose")
+    if config.pluginmanager.hasplugin("hypothesispytest"):
+        from hypothesis import HealthCheck, settings  # slow to load: not where nobody asks for it
+
+        settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)
