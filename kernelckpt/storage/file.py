@@ -7,14 +7,15 @@ never begun, and what the thread knows of heads and offsets stays right.
     <slug>-<digest of run id>/  one folder a run
         run                     the run's id
         owner.<epoch>           who claimed that epoch (the lock on it says whether it is alive), and the
-                                head at which it began
+                                head and the newest segment at which it began
         seg.<epoch>.<n>         entries; only ever written by the owner that made it
         blob.<name>             a blob, once it is whole
         inbox.<digest of id>    a posted message
         head                    the newest acknowledged and the newest deleted entry
         tmp.<random>            a file that has no name yet; left over when nobody holds its lock
 
-An entry counts when no later epoch began below it, and no later segment of its owner begins at or below it.
+An entry counts when no later epoch began below it or before its segment, and no later segment of its owner
+begins at or below it.
 """
 
 # ruff: noqa: D102 - the contract is written once, in abc.py

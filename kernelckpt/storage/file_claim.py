@@ -134,7 +134,9 @@ class RunClaim:
         sync_found(self.run, view)
         sync_folder(self._ops, self.run.path)
         never = [epoch for epoch in view.unbegun if epoch < self.epoch]
-        begin_epoch(self._ops, self._lock_fd, self.head, never)
+        # One that is still empty may yet be filled by an owner that does not know it was replaced.
+        begun = [(segment.epoch, segment.number) for segment in view.segments if segment.begin]
+        begin_epoch(self._ops, self._lock_fd, self.head, never, max(begun, default=(0, 0)))
         self.check()
 
     def append(self, sequence: int, entry: Sequence[bytes], meta: bytes) -> None:

@@ -158,7 +158,9 @@ class RunLooker:
         self._segments = {(found.epoch, found.number): found for found in segments}
         starts = _starts(owners)
         self._make_good(starts, names, segments)
-        return RunView(names, mark, starts, segments, _limits(segments, starts, min(names.owners, default=0)))
+        seals = {owner.epoch: owner.seal for owner in owners if owner.epoch in starts and owner.seal}
+        limits = _limits(segments, starts, seals, min(names.owners, default=0))
+        return RunView(names, mark, starts, segments, limits)
 
     def _owner(self, epoch: int) -> Owner | None:
         try:
@@ -210,11 +212,14 @@ def _starts(owners: Sequence[Owner]) -> dict[int, int]:
     return starts
 
 
-def _limits(segments: Sequence[Segment], starts: dict[int, int], oldest: int) -> list[int]:
+def _limits(
+    segments: Sequence[Segment], starts: dict[int, int], seals: dict[int, tuple[int, int]], oldest: int
+) -> list[int]:
     """For each segment, the newest of its sequences that counts.
 
     An epoch ends where the next one began. A segment that was followed by another of the same owner ends
-    where that one begins: what lies beyond was never acknowledged, and was tried again there.
+    where that one begins: what lies beyond was never acknowledged, and was tried again there. One that was
+    made after a later epoch had begun is void, and replaces nothing.
     """
     later = sorted(starts.items())
     limits: list[int] = []
@@ -225,6 +230,10 @@ def _limits(segments: Sequence[Segment], starts: dict[int, int], oldest: int) ->
             cut = min(cut, later.pop()[1])
         if segment.epoch != epoch:
             epoch, begin = segment.epoch, _ENDLESS
+        number = (segment.epoch, segment.number)
+        if any(segment.epoch < later_epoch and number > seal for later_epoch, seal in seals.items()):
+            limits.append(-1)
+            continue
         # Owner files are pruned only below the oldest segment that was kept.
         limits.append(min(cut, begin - 1) if epoch >= oldest else -1)
         begin = segment.begin or begin

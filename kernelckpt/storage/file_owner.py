@@ -14,9 +14,10 @@ from kernelckpt.storage.file_ops import FileOps
 from kernelckpt.storage.file_record import decode_record, encode_record
 from kernelckpt.storage.file_segment import read_all, write_all
 
-_CLAIM, _BEGIN, _HEAD, _REMOVED = (
+_CLAIM, _BEGIN, _SEAL, _HEAD, _REMOVED = (
     "kernelckpt-owner",
     "kernelckpt-begin",
+    "kernelckpt-seal",
     "kernelckpt-head",
     "kernelckpt-removed",
 )
@@ -34,12 +35,15 @@ class Owner(Struct, frozen=True):
         holder: what it said of itself.
         start: the head when its epoch began; None when it never began.
         never: older epochs that had not begun by then; if they did later, it does not count.
+        seal: epoch and number of the newest segment that something was in by then; what older owners made
+            after it is void. None where an older version of this package did not say.
     """
 
     epoch: int
     holder: str
     start: int | None
     never: Sequence[int] = ()
+    seal: tuple[int, int] | None = None
 
 
 class Mark(Struct, frozen=True):
@@ -141,7 +145,9 @@ def claim_epoch(ops: FileOps, folder: str, epoch: int, holder: str) -> int | Non
     return fd
 
 
-def begin_epoch(ops: FileOps, fd: int, start: int, never: Sequence[int]) -> None:
+def begin_epoch(
+    ops: FileOps, fd: int, start: int, never: Sequence[int], newest_segment: tuple[int, int]
+) -> None:
     """Write where the epoch began; from now on what older ones add is void.
 
     Args:
@@ -150,9 +156,12 @@ def begin_epoch(ops: FileOps, fd: int, start: int, never: Sequence[int]) -> None
         start: the head.
         never: older epochs that had been claimed but had not begun when the head was read. Each of them
             may still write where it began, having read an older head than this one.
+        newest_segment: epoch and number of the newest segment that something was in when the head was read.
+            An owner that does not know it was replaced may try its newest entry again in a later one.
     """
     size = ops.fstat(fd).size
-    write_all(ops, fd, [encode_record(_BEGIN, start, list(never))], size)
+    begin, seal = encode_record(_BEGIN, start, list(never)), encode_record(_SEAL, *newest_segment)
+    write_all(ops, fd, [begin, seal], size)
     ops.fsync(fd)
 
 
@@ -165,12 +174,13 @@ def read_owner(ops: FileOps, folder: str, epoch: int) -> Owner:
     """
     path = f"{folder}/{owner_name(epoch)}"
     data = read_file(ops, path)
-    holder, start, never = "an owner that left no name", None, ()
+    holder, start, never, seal = "an owner that left no name", None, (), None
     with suppress(CorruptionError):
         (found, holder), end = decode_record(data, _CLAIM, (int, str), path)
         if found == epoch:
-            (start, never), _ = decode_record(data[end:], _BEGIN, (int, list), path)
-    return Owner(epoch, holder, start, never)
+            (start, never), size = decode_record(data[end:], _BEGIN, (int, list), path)
+            seal, _ = decode_record(data[end + size :], _SEAL, (int, int), path)
+    return Owner(epoch, holder, start, never, (seal[0], seal[1]) if seal else None)
 
 
 def is_alive(ops: FileOps, folder: str, epoch: int) -> bool:

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from kernelckpt.abc import Claim
 from kernelckpt.errors import (
     CorruptionError,
     FencedError,
@@ -203,6 +204,47 @@ async def test_a_failed_blob_is_gone(folder):
         await storage.finish_blob("run", 1, "b")
     assert not await storage.list_blobs("run")
     assert not folder.names("tmp.")
+
+
+async def test_what_a_replaced_owner_tries_again_does_not_replace_what_the_new_one_has_found(folder):
+    """The entry was whole, only its folder could not be synced: the new owner goes on from it."""
+    old, ops = folder.faulty()
+    await old.acquire("run", "old")
+    ops.fail("fsync_folder")
+    with pytest.raises(SyncFailedError):
+        await old.append("run", 1, 1, [b"found"], b"")
+    new = folder.client()
+    assert await new.acquire("run", "new", takeover=True) == Claim(2, 1)
+    for _ in range(2):
+        with pytest.raises(FencedError):
+            await old.append("run", 1, 1, [b"tried again"], b"")
+        assert await folder.contents() == [b"found"]
+    await new.append("run", 2, 2, [b"next"], b"")
+    assert await folder.contents() == [b"found", b"next"]
+
+
+async def test_a_replaced_owner_fills_the_segment_it_had_just_made(folder):
+    """The new owner has seen it empty; what comes into it is void all the same."""
+    old, ops = folder.faulty()
+    new = folder.client()
+    await old.acquire("run", "old")
+    ops.fail("fsync_folder")
+    with pytest.raises(SyncFailedError):
+        await old.append("run", 1, 1, [b"found"], b"")
+    inside, go_on = threading.Event(), threading.Event()
+
+    def wait():
+        inside.set()
+        go_on.wait()
+
+    ops.before("pwritev", wait, path="seg.1.2")
+    task = asyncio.create_task(old.append("run", 1, 1, [b"tried again"], b""))
+    await asyncio.to_thread(inside.wait)
+    assert await new.acquire("run", "new", takeover=True) == Claim(2, 1)
+    go_on.set()
+    with pytest.raises(FencedError):
+        await task
+    assert await folder.contents() == [b"found"]
 
 
 async def test_a_cancelled_append_is_finished(folder):
