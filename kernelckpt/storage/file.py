@@ -22,6 +22,7 @@ begins at or below it.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -183,9 +184,10 @@ class FileStorage(StorageBackend):
         if self._closed:
             return
         self._closed = True
+        release = asyncio.get_running_loop().run_in_executor(self._thread, self._typed(self._release_all))
         try:
             with move_on_after(_CLOSE_SECONDS):  # a disk that never answers keeps its thread, not its user
-                await self._in_thread(self._release_all)
+                await asyncio.shield(release)  # cancelled or not, the runs are let go
         finally:
             self._thread.shutdown(wait=False)
 
@@ -195,7 +197,11 @@ class FileStorage(StorageBackend):
         return await self._in_thread(function, *arguments)
 
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
-        """Run a function in the storage's thread; errors of the system leave it typed."""
+        """Run a function in the storage's thread."""
+        return await wrap(self._typed(function, *arguments))(executor=self._thread)
+
+    def _typed(self, function: Callable[..., T], *arguments: object) -> Callable[[], T]:
+        """A function with its arguments; errors of the system leave it typed."""
 
         def work() -> T:
             try:
@@ -203,7 +209,7 @@ class FileStorage(StorageBackend):
             except OSError as error:
                 raise storage_error(error, self.path) from error
 
-        return await wrap(work)(executor=self._thread)
+        return work
 
     def _look_at_medium(self) -> None:
         kind = self._ops.file_system(self.path)

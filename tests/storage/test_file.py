@@ -24,8 +24,9 @@ from kernelckpt.errors import (
     StorageUnavailableError,
     UnsupportedVersionError,
 )
-from kernelckpt.storage import open_storage
+from kernelckpt.storage import FileStorage, open_storage
 from kernelckpt.storage.file_claim import SEGMENT_BYTES
+from kernelckpt.testing import FileFaults, FlakyFileOps, SimFileSystem, SimLoop
 
 CHILD = """
     import asyncio, sys
@@ -453,6 +454,28 @@ async def test_listing_reads_heads_only_and_once(folder):
     assert len(await folder.listed(storage)) == 50
     assert [path for call, path in ops.log if call == "open" and "seg." in path] == []
     assert claim.head == 0
+
+
+def test_a_close_that_is_cancelled_lets_the_run_go():
+    """The storage's thread is busy meanwhile: what it has not begun must not be forgotten."""
+    fs = SimFileSystem()
+
+    async def main(loop):
+        ops = FlakyFileOps(fs, loop, loop.process("one"), FileFaults(pauses=1.0))
+        storage = FileStorage("/state", ops=ops)
+        claim = await storage.acquire("run", "one")
+        appending = asyncio.create_task(storage.append("run", claim.epoch, 1, [b"x"], b""))
+        closing = asyncio.create_task(storage.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait([appending, closing])
+        assert closing.cancelled()
+        await asyncio.sleep(1)
+        async with FileStorage("/state", ops=fs) as other:
+            assert await other.acquire("run", "two") == Claim(2, 1)
+
+    with SimLoop() as loop:
+        loop.run(main(loop))
 
 
 async def test_nothing_blocks_the_event_loop(folder):
