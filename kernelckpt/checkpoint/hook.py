@@ -60,7 +60,7 @@ class CheckpointHook(Hook):
         on_corruption: OnCorruption = "refuse",
         owner_wait: float = 30.0,
         takeover: bool = False,
-        max_ahead: int = 1000,
+        max_ahead: int = 10_000,
         max_consecutive_failures: int = 5,
         keys: KeyRing | None = None,
         compression: int | None = None,

@@ -98,24 +98,24 @@ class Runner:
 
     async def run(self, task_id: str, crowded: Callable[[], bool]) -> None:
         """Run a task until it has nothing to do now, or until others wait for its place."""
-        while not self.stopping:
-            await self._gate()
-            row = self._core.state.table.get(task_id)
-            if row is None or self.stopping or not self._core.can_run(row):
-                return
-            await self._step(row)
-            if crowded():
-                return
-            await checkpoint()
+        with anyio.CancelScope() as gate:
+            while not self.stopping:
+                await self._pass(gate)
+                row = self._core.state.table.get(task_id)
+                if row is None or self.stopping or not self._core.can_run(row):
+                    return
+                await self._step(row)
+                if crowded():
+                    return
+                await checkpoint()
 
-    async def _gate(self) -> None:
-        """Wait until the hooks let a turn begin, or the kernel stops."""
-        with anyio.CancelScope() as scope:
-            self._gates.add(scope)
-            try:
-                await self._ready()
-            finally:
-                self._gates.remove(scope)
+    async def _pass(self, gate: anyio.CancelScope) -> None:
+        """Wait until the hooks let a turn begin; a kernel that stops cancels the gate meanwhile."""
+        self._gates.add(gate)
+        try:
+            await self._ready()
+        finally:
+            self._gates.remove(gate)
 
     async def _step(self, row: Tcb) -> None:
         decision = schedule(row, self._core.work_ms())
