@@ -17,7 +17,7 @@ STORAGE = "kernelckpt.storage."
 pytestmark = pytest.mark.may_block  # the simulated file system is called on the loop; it waits for nothing
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 async def test_every_crash_of_every_short_run_can_be_restored():
     """Run with -s to see how much was explored; `explore_crashes.py` explores more."""
     exploration = Exploration(images=170, second_images=6, second_share=0.0042, kill_share=0.03)

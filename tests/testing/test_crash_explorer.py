@@ -90,6 +90,7 @@ async def test_a_careful_writer_passes_everything():
     explorer = await trial.explore(go_on=trial.save_again, second_share=1.0, kill_share=1.0, generations=3)
     counts = explorer.counts
     assert counts.points > trial.fs.point + 1
+    assert (await trial.explore()).counts.points == trial.fs.point + 1
     assert (counts.kills, counts.recoveries > counts.kills) == (4, True)
     assert counts.images > 20
     assert counts.second_images > 100
