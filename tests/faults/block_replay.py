@@ -269,6 +269,8 @@ def replay(system, before, log, given):
         image, point = Path(folder, "image"), Path(folder, "mount")
         point.mkdir()
         for data, told in images(before, log, given.seed):
+            if len(told) < given.after:
+                continue
             image.write_bytes(data)
             count += 1
             if fault := fault_of(image, told, point, system, go_on=count % GO_ON == 0):
@@ -311,6 +313,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("system", choices=SYSTEMS)
     parser.add_argument("--seconds", type=float, default=60, help="how long images are restored")
+    parser.add_argument("--after", type=int, default=0, help="only images after so many acknowledgements")
     parser.add_argument("--planted", choices=PLANTED, default="none")
     parser.add_argument("--eio", action="store_true", help="one write fails, instead of power losses")
     parser.add_argument("--seed", type=int, default=1)
