@@ -92,8 +92,8 @@ async def ask(turn: Turn):
     return turn.ask_approval("go", "may I?", payload={"cost": 1.5})
 
 
-def kernel_of(*hooks, clock) -> Scheduler:
-    """The kernel of the run."""
+def kernel_of(*hooks, clock, **changed: Program) -> Scheduler:
+    """The kernel of the run; with programs that have changed since."""
     return Scheduler(
         {
             "lead": lead,
@@ -101,6 +101,7 @@ def kernel_of(*hooks, clock) -> Scheduler:
             "build": build,
             "listen": Program(listen, state=dict[str, int]),
             "ask": ask,
+            **changed,
         },
         run_id=RUN,
         hooks=hooks,

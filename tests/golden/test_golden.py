@@ -23,6 +23,10 @@ from kernelckpt.testing import ManualClock
 RUNS = [run for number in range(1, version.FORMAT_VERSION + 1) for run in golden_runs(number)]
 PRESENT = golden_runs(version.FORMAT_VERSION)
 LIFE = next(run for run in PRESENT if run.run_id == life.RUN)
+LIVES = [run for run in RUNS if run.run_id == life.RUN]
+
+
+GOLDEN = Path(__file__).parent
 
 
 def digest_of(folder):
@@ -70,8 +74,14 @@ async def test_the_golden_runs_of_the_present_format_hold_every_kind_of_record_a
     assert blobs == {"base", "items"}
 
 
-async def test_the_run_of_a_kernel_is_sound_and_goes_on_to_its_end(tmp_path):
-    async with FileStorage(LIFE.copy(tmp_path)) as storage:
+@pytest.fixture(params=LIVES, ids=lambda run: run.folder.parent.name)
+def lived(request):
+    """The run of a kernel, of each version."""
+    return request.param
+
+
+async def test_the_run_of_a_kernel_is_sound_and_goes_on_to_its_end(lived, tmp_path):
+    async with FileStorage(lived.copy(tmp_path)) as storage:
         assert (await verify(storage, life.RUN)).findings == ()
         assert [(item.message_id, item.data) for item in await storage.posted(life.RUN)] == [
             ("m1", b"posted while nobody was at home")
@@ -91,9 +101,16 @@ ENDS = {
 }
 
 
-async def test_the_snapshot_beside_a_run_goes_on_to_the_same_end():
-    async with life.kernel_of(RestoreFrom(LIFE.newest), clock=ManualClock()) as kernel:
+async def test_the_snapshot_beside_a_run_goes_on_to_the_same_end(lived):
+    async with life.kernel_of(RestoreFrom(lived.newest), clock=ManualClock()) as kernel:
         assert await life.finish(kernel) == ENDS
+
+
+def test_there_is_a_run_of_each_kind_for_every_version():
+    versions = range(1, version.FORMAT_VERSION + 1)
+    assert {path.name for path in GOLDEN.glob("v*")} == {f"v{number}" for number in versions}
+    for number in versions:
+        assert {run.run_id for run in golden_runs(number)} >= {"every", life.RUN}
 
 
 @pytest.mark.parametrize("golden", PRESENT, ids=lambda run: run.run_id)
