@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from hostile_kit import Outcome, SmallRun, outcome_of, write_small_run
+from hostile_kit import DirectStorage, Outcome, SmallRun, outcome_of, write_small_run
 
-from kernelckpt import FileStorage
+from kernelckpt.errors import KernelCkptError
 
 EDGE_BYTES = 16
 """The first and last bytes of a file that are always tried bit by bit: headers and closings."""
@@ -103,15 +103,36 @@ async def judge(run: SmallRun, path: Path, every: int, *, marked: bool) -> tuple
 
 async def _readings(run: SmallRun) -> list[tuple[str, Outcome]]:
     """What a reader is given, and what one who accepts a loss is given where the first is refused."""
-    async with FileStorage(run.root) as storage:
+    async with DirectStorage(run.root) as storage:
         readings = [("refuse", await outcome_of(storage, run.run_id, "refuse"))]
         if readings[0][1].error is not None:
             readings.append(("fall back", await outcome_of(storage, run.run_id, "fall_back")))
     return readings
 
 
+async def judge_inbox(run: SmallRun, every: int) -> tuple[Counter[str], list[str]]:
+    """Damage a posted message in many ways: it is read as it was, or refused."""
+    counts: Counter[str] = Counter()
+    faults: list[str] = []
+    async with DirectStorage(run.root) as storage:
+        await storage.post(run.run_id, "m1", b"posted")
+        posted = await storage.posted(run.run_id)
+        (path,) = run.folder.glob("inbox.*")
+        for damage in damages(path, every):
+            path.write_bytes(damage.data)
+            try:
+                wrong = "" if await storage.posted(run.run_id) == posted else "another message, or none"
+                counts["posted: as it was"] += 1
+            except KernelCkptError as error:
+                wrong = "" if error.hint else "an error without advice"
+                counts[f"posted: {type(error).__name__}"] += 1
+            faults += [f"{damage.what}: {wrong}"] if wrong else []
+        path.unlink()
+    return counts, faults
+
+
 async def judge_all(root: Path, every: int) -> tuple[Counter[str], list[str]]:
-    """Judge every damage to every file of a run, and to the segment of one whose mark was lost.
+    """Judge every damage to every file of a run, its inbox, and the segment of one whose mark was lost.
 
     A power cut may leave a run without its mark; its newest entry may then be a torn tail.
     """
@@ -122,6 +143,8 @@ async def judge_all(root: Path, every: int) -> tuple[Counter[str], list[str]]:
         more, wrong = await judge(run, path, every, marked=True)
         counts += more
         faults += wrong
+    more, wrong = await judge_inbox(run, every)
+    counts, faults = counts + more, faults + wrong
     (run.folder / "head").unlink()
     more, wrong = await judge(run, run.segment, every, marked=False)
     return counts + more, faults + wrong

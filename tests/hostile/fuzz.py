@@ -23,6 +23,7 @@ from typing import Any
 from msgspec import Struct
 from mutation import one_of
 from seeds import read_golden
+from target_command import commands
 from target_kernel import kernels
 from target_states import names_and_urls, whole_states
 from targets import Target, decoders
@@ -67,7 +68,7 @@ class Shard(Struct, frozen=True):
 async def targets() -> list[Target]:
     """Every target there is."""
     golden = await read_golden()
-    found = [*decoders(golden), *whole_states(golden), *kernels(golden), *names_and_urls()]
+    found = [*decoders(golden), *whole_states(golden), *kernels(golden), *names_and_urls(), *commands()]
     assert len({target.name for target in found}) == len(found)
     return found
 
