@@ -34,7 +34,7 @@ BLOCK = 1000
 """Inputs that are made by one random generator; making it costs as much as making several inputs."""
 
 PATIENCE_SECONDS = 2.0
-"""How long one input may take."""
+"""How long one input may take, of the processor's time: other work on the machine does not count."""
 
 HANG_SECONDS = 120
 """How long a block may take before all stacks are shown and the process ends."""
@@ -91,7 +91,7 @@ def fuzz(
     seed: int,
     shard: Shard = Shard(),  # noqa: B008 - it is frozen
     *,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Callable[[], float] = time.process_time,
 ) -> Found:
     """Give one decoder so many inputs, or this shard's share of them."""
     found = Found()

@@ -22,7 +22,7 @@ INPUTS = 1_000_000
 
 def fuzz_command(*arguments):
     command = [sys.executable, str(SCRIPT), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=230)
 
 
 @pytest.mark.may_block
