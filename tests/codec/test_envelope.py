@@ -13,6 +13,7 @@ from kernelckpt.codec import envelope
 from kernelckpt.codec.codec import Codec
 from kernelckpt.codec.envelope import COMPRESSED, PLAIN, SEALED, decompress
 from kernelckpt.codec.frame import (
+    ITEMS,
     RECORDS,
     ContainerDecoder,
     closing,
@@ -178,6 +179,20 @@ async def test_a_container_is_refused_elsewhere():
             read(codec, data, origin=origin)
 
 
+async def test_a_frame_that_is_read_by_itself_is_refused_elsewhere_although_its_digest_fits():
+    codec = CODECS["sealed"]
+    data, _ = await written(codec, b"payload")
+    (frame,), _ = read(codec, data)
+    payload = walk(data)[1][-1]
+    moved = frame_of(payload, SEALED, offset=frame.offset)
+    assert decode_frame(moved, ORIGIN, frame.offset, "here", codec) == frame
+    for other in ({"origin": entry_origin("run", 1, 3)}, {"kind": ITEMS}, {"offset": 77}):
+        place = {"origin": ORIGIN, "offset": frame.offset, "kind": RECORDS} | other
+        forgery = frame_of(payload, SEALED, **place)
+        with pytest.raises(CorruptionError, match="not encrypted for this place"):
+            decode_frame(forgery, place["origin"], place["offset"], "here", codec)
+
+
 async def test_plaintext_is_refused_where_there_are_keys():
     data, _ = await written(CODECS["plain"], *PAYLOADS)
     frame = read(CODECS["plain"], data)[0][0]
@@ -267,7 +282,7 @@ def test_what_is_no_encrypted_payload_is_refused(payload):
         decode_frame(data, ORIGIN, 0, "here", CODECS["sealed"])
 
 
-def frame_of(payload, encoding):
-    digest = frame_digest(ORIGIN, 0, RECORDS, len(payload), encoding=encoding)
+def frame_of(payload, encoding, *, origin=ORIGIN, offset=0, kind=RECORDS):
+    digest = frame_digest(origin, offset, kind, len(payload), encoding=encoding)
     digest.update(payload)
-    return frame_head(RECORDS, digest.digest(), len(payload), encoding=encoding) + payload
+    return frame_head(kind, digest.digest(), len(payload), encoding=encoding) + payload

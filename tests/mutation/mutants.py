@@ -2,6 +2,7 @@
 
 from mutants_kernel import KERNEL
 from mutants_log import LOG
+from mutants_sealing import SEALING
 from mutants_storage import STORAGE
 
-MUTANTS = (*STORAGE, *LOG, *KERNEL)
+MUTANTS = (*STORAGE, *LOG, *SEALING, *KERNEL)

@@ -32,7 +32,7 @@ LOG = (
     Mutant(
         name="the digest of a frame is not compared",
         file=FRAME,
-        old="if expected.digest() != digest:",
+        old="if expected.digest() != self.digest:",
         new="if False:",
         tests=(FRAMES + "every_flipped_bit_and_every_truncation_is_refused",),
     ),
@@ -74,8 +74,8 @@ LOG = (
     Mutant(
         name="the seal of metadata does not cover which entry it is of",
         file=ENTRY,
-        old="hashlib.blake2b(origin + raw,",
-        new="hashlib.blake2b(raw,",
+        old="hashlib.blake2b(origin + raw, digest_size=DIGEST_BYTES).digest()",
+        new="hashlib.blake2b(raw, digest_size=DIGEST_BYTES).digest()",
         tests=(FRAMES + "metadata_round_trips_and_is_sealed_to_its_entry",),
     ),
     Mutant(

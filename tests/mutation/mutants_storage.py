@@ -64,8 +64,8 @@ STORAGE = (
     Mutant(
         name="a new file is synced before it is written",
         file=OWNER,
-        old="write_all(ops, fd, [data], 0)\n        ops.fsync(fd)",
-        new="ops.fsync(fd)\n        write_all(ops, fd, [data], 0)",
+        old="write_all(ops, fd, [data], 0)\n        ops.fsync(fd)\n        publish(",
+        new="ops.fsync(fd)\n        write_all(ops, fd, [data], 0)\n        publish(",
         tests=(POWER_LOSS,),
     ),
     Mutant(
@@ -85,8 +85,8 @@ STORAGE = (
     Mutant(
         name="where an epoch began is not synced",
         file=OWNER,
-        old="[encode_record(_BEGIN, start, list(never))], size)\n    ops.fsync(fd)",
-        new="[encode_record(_BEGIN, start, list(never))], size)",
+        old="[begin, seal], size)\n    ops.fsync(fd)",
+        new="[begin, seal], size)",
         tests=(POWER_LOSS,),
     ),
     Mutant(
@@ -171,15 +171,15 @@ STORAGE = (
     Mutant(
         name="the note of what is about to be deleted is synced before it is written",
         file=OWNER,
-        old="_write_slot(ops, fd, slot, encode_record(_REMOVED, removed))\n    ops.fsync(fd)",
-        new="ops.fsync(fd)\n    _write_slot(ops, fd, slot, encode_record(_REMOVED, removed))",
+        old="_write_slot(ops, fd, older, encode_record(_REMOVED, removed))\n    ops.fsync(fd)",
+        new="ops.fsync(fd)\n    _write_slot(ops, fd, older, encode_record(_REMOVED, removed))",
         tests=(POWER_LOSS,),
     ),
     Mutant(
         name="the note of what was deleted is overwritten by the next one",
         file=OWNER,
-        old="slot = 4 if (known[0] or [0]) <= (known[1] or [0]) else 5",
-        new="slot = 4",
+        old="older = min(_REMOVED_SLOTS,",
+        new="older = max(_REMOVED_SLOTS,",
         tests=(DAMAGE + "a_torn_note_of_a_deletion_takes_no_older_one_along",),
     ),
     Mutant(
@@ -333,8 +333,8 @@ write_mark(self._ops, self._mark_fd, self.epoch, sequence)
     Mutant(
         name="who was replaced while beginning begins all the same",
         file=CLAIM,
-        old="begin_epoch(self._ops, self._lock_fd, self.head, never)\n        self.check()",
-        new="begin_epoch(self._ops, self._lock_fd, self.head, never)",
+        old="max(begun, default=(0, 0)))\n        self.check()",
+        new="max(begun, default=(0, 0)))",
         tests=(FILE + "a_late_beginning_does_not_void_what_its_successor_read",),
     ),
     Mutant(
@@ -361,8 +361,8 @@ write_mark(self._ops, self._mark_fd, self.epoch, sequence)
     Mutant(
         name="epochs that had not begun are not noted by the next one",
         file=CLAIM,
-        old="begin_epoch(self._ops, self._lock_fd, self.head, never)",
-        new="begin_epoch(self._ops, self._lock_fd, self.head, [])",
+        old="self._lock_fd, self.head, never,",
+        new="self._lock_fd, self.head, [],",
         tests=(FILE + "a_late_beginning_does_not_void_what_its_successor_read",),
     ),
     Mutant(
