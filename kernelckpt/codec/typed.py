@@ -18,18 +18,24 @@ def refuse_ext(code: int, _data: memoryview) -> NoReturn:
     raise ValueError(f"ext type {code} is no plain data")
 
 
-def decode_typed(decode: Callable[[bytes], T], data: bytes, path: str) -> T:
+def decode_typed(decode: Callable[[bytes], T], data: bytes, path: str, *, is_ours: bool = True) -> T:
     """What `decode` makes of the bytes.
+
+    Args:
+        decode: makes a value of bytes.
+        data: the bytes.
+        path: the path of the value.
+        is_ours: whether the value is of a type of this package.
 
     Raises:
         DecodeError: they are not what it expects; the path begins with the one given. It names the place and
-            repeats nothing of what is there, and neither does a cause; what a type of the user's own says
-            in its `__post_init__` is its word.
+            repeats nothing of what is there but labels of our own, and neither does a cause; what a type of
+            the user's says in its `__post_init__` is its word.
     """
     try:
         return decode(data)
     except msgspec.ValidationError as error:
-        inner, text = place_and_text(error)
+        inner, text = place_and_text(error, is_ours=is_ours)
         raise DecodeError(f"{path}{inner}: {text}", path=path + inner) from error.__cause__
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         text = text_without_value(error)

@@ -67,7 +67,7 @@ class ValueCodec:
         Raises:
             DecodeError: the bytes do not hold a value of the type.
         """
-        return decode_typed(self._decoded, data, path)
+        return decode_typed(self._decoded, data, path, is_ours=False)
 
     def _decoded(self, data: bytes) -> Any:
         value = self._decoder.decode(data)

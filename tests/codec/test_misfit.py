@@ -22,7 +22,7 @@ from kernelckpt import (
 from kernelckpt.codec.plain import check_plain
 from kernelckpt.codec.record import decode_message, decode_record
 from kernelckpt.codec.value import ValueCodec
-from kernelckpt.errors import KernelCkptError
+from kernelckpt.errors import DecodeError, KernelCkptError
 from kernelckpt.kernel.argument import check_amount, kept, milliseconds
 from kernelckpt.kernel.calls.tool import as_tool
 from kernelckpt.kernel.governance.policy_form import policy_from_dict
@@ -109,3 +109,10 @@ def test_errors_name_the_place_and_not_the_value(name):
     assert text in str(caught.value)
     assert SECRET not in shown
     assert "4111" not in str(caught.value)
+
+
+def test_a_label_of_our_own_types_is_named_and_one_of_a_users_type_is_not():
+    with pytest.raises(DecodeError, match="Invalid enum value 'boredom'"):
+        decode_record(("task", "t", 0), packed({"id": "t", "state": {"kind": "boredom"}}))
+    with pytest.raises(DecodeError, match=r"Invalid enum value$"):
+        ValueCodec(Choice).decode(packed({"mode": "boredom"}), "state")
