@@ -7,6 +7,7 @@ what is missing is written; a new version of the format begins a folder of its o
 from __future__ import annotations
 
 import asyncio
+import base64
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -43,8 +44,7 @@ class NamelessStorage(FileStorage):
 
 
 SEALED = "sealed"
-"""The run that is encrypted and compressed; its keys are no secret."""
-KEYS = {"k1": bytes(range(32)), "k2": bytes(range(32, 64))}
+"""The run that is compressed, and encrypted with two keys."""
 
 
 class GoldenRun(Struct, frozen=True):
@@ -60,8 +60,9 @@ class GoldenRun(Struct, frozen=True):
 
     @property
     def keys(self) -> KeyRing | None:
-        """What it is encrypted with."""
-        return KeyRing(KEYS, accept_plaintext=True) if self.run_id == SEALED else None
+        """What it is encrypted with, in part; no secret."""
+        file = self.folder / "keys"
+        return KeyRing.parse(file.read_text(), accept_plaintext=True) if file.exists() else None
 
     @property
     def newest(self) -> KernelSnapshot:
@@ -115,7 +116,9 @@ async def write_every(
 
 async def write_sealed(storage: FileStorage) -> None:
     """The same, begun without keys, compressed, then encrypted with one key, then with another."""
-    rings = [KeyRing(KEYS, active, accept_plaintext=True) for active in KEYS]
+    text = (Path(storage.path).parent / "keys").read_text()
+    rings = [KeyRing.parse(text, accept_plaintext=True) for _ in range(2)]
+    rings[1].use(rings[1].ids[1])
     await write_every(
         storage, SEALED, [PLAIN_CODEC, Codec(compression=3), *(Codec(ring, 3) for ring in rings)]
     )
@@ -135,9 +138,12 @@ async def write_life(storage: FileStorage) -> None:
 
 async def write(folder: Path, run_id: str, how: Callable[[FileStorage], Awaitable[None]]) -> None:
     """Write a run, and beside it the snapshots of its first base and of its newest checkpoint."""
+    if run_id == SEALED:
+        keys = (f"{name}:{base64.b64encode(KeyRing.generate()).decode()}\n" for name in ("k1", "k2"))
+        (folder / "keys").write_text("".join(keys))
     async with NamelessStorage(folder / "storage", ops=FixedOps()) as storage:
         await how(storage)
-        keys = KeyRing(KEYS, accept_plaintext=True) if run_id == SEALED else None
+        keys = GoldenRun(folder, run_id).keys
         infos = await list_checkpoints(storage, run_id, codec=Codec(keys))
         first = next(info.sequence for info in infos if info.kind == "base")
         for number in (first, infos[-1].sequence):

@@ -7,6 +7,7 @@ from make_golden import golden_runs
 from kernelckpt import CheckpointHook, FileStorage, Program, load
 from kernelckpt.checkpoint.load import snapshot_of_run
 from kernelckpt.codec import version
+from kernelckpt.codec.codec import Codec
 from kernelckpt.errors import CorruptionError, KernelCkptError, RestoreError
 from kernelckpt.log import list_checkpoints, read_run
 from kernelckpt.testing import ManualClock
@@ -36,44 +37,47 @@ async def test_a_torn_tail_is_damage_where_it_was_acknowledged_and_dropped_where
     segment.write_bytes(segment.read_bytes()[:-5])
     async with FileStorage(root) as storage:
         with pytest.raises(CorruptionError) as caught:
-            await load(storage, run.run_id)
+            await load(storage, run.run_id, keys=run.keys)
         assert caught.value.hint
     next(root.rglob("head")).unlink()
     async with FileStorage(root) as storage:
-        newest = (await list_checkpoints(storage, run.run_id))[-1]
+        newest = (await list_checkpoints(storage, run.run_id, codec=Codec(run.keys)))[-1]
         assert newest.sequence == max(run.states) - 1
-        await load(storage, run.run_id)
+        await load(storage, run.run_id, keys=run.keys)
 
 
 async def test_a_flipped_bit_anywhere_gives_a_state_that_was_or_a_typed_error(run, tmp_path):
     root = run.copy(tmp_path)
-    good = {(await read(root, run.run_id, at))[0] for at in await checkpoints(root, run.run_id)}
-    newest, refused = (await read(root, run.run_id))[0], 0
+    good = {(await read(root, run, at))[0] for at in await checkpoints(root, run)}
+    newest, refused = (await read(root, run))[0], 0
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
         data = path.read_bytes()
         for at in range(0, len(data), max(1, len(data) // 8)):
             path.write_bytes(data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :])
-            found, error = await read(root, run.run_id)
+            found, error = await read(root, run)
             assert found == newest or error.hint
             if error is not None:
                 refused += 1
-                found, error = await read(root, run.run_id, on_corruption="fall_back")
+                found, error = await read(root, run, on_corruption="fall_back")
                 assert found in good or error.hint
         path.write_bytes(data)
     assert refused > 20
-    assert (await read(root, run.run_id))[0] == newest
+    assert (await read(root, run))[0] == newest
 
 
-async def checkpoints(root, run_id):
+async def checkpoints(root, run):
     async with FileStorage(root) as storage:
-        return [info.sequence for info in await list_checkpoints(storage, run_id)]
+        infos = await list_checkpoints(storage, run.run_id, codec=Codec(run.keys))
+        return [info.sequence for info in infos]
 
 
-async def read(root, run_id, at=None, on_corruption="refuse"):
+async def read(root, run, at=None, on_corruption="refuse"):
     """The state as JSON and no error, or none and the error."""
     async with FileStorage(root) as storage:
         try:
-            loaded = await read_run(storage, run_id, at, on_corruption=on_corruption)
+            loaded = await read_run(
+                storage, run.run_id, at, on_corruption=on_corruption, codec=Codec(run.keys)
+            )
             return snapshot_of_run(loaded).to_json(), None
         except KernelCkptError as error:
             return "", error

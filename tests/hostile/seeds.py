@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgpack
 from msgspec import Struct
 
-from kernelckpt import FileStorage, KernelSnapshot, load
+from kernelckpt import FileStorage, KernelSnapshot, KeyRing, load
 from kernelckpt.abc import Key
+from kernelckpt.codec.codec import Codec
 from kernelckpt.codec.frame import ContainerDecoder, Frame, blob_origin, entry_origin
 from kernelckpt.codec.record import EVENTS, decode_record
 from kernelckpt.kernel.snapshot import SnapshotRecords, snapshot_of
@@ -17,6 +19,9 @@ from kernelckpt.log import read_run
 from kernelckpt.model.tcb import Tcb
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+READER = Codec(KeyRing.parse((GOLDEN / "v2" / "sealed" / "keys").read_text(), accept_plaintext=True))
+"""Reads all of them: one is encrypted, in part."""
+
 SOME_EVENTS = 6
 """How many events a small state keeps; different ones in each."""
 
@@ -49,8 +54,8 @@ async def _read(folder: Path) -> Golden:
         ]
         names = [blob.name for blob in await storage.list_blobs(run_id)]
         blobs = {name: await storage.read_blob(run_id, name) for name in names}
-        loaded = await read_run(storage, run_id)
-        snapshot = await load(storage, run_id)
+        loaded = await read_run(storage, run_id, codec=READER)
+        snapshot = await load(storage, run_id, keys=READER.keys)
     name = f"{folder.parent.name} {run_id}"
     return Golden(name, run_id, entries, blobs, loaded.records, loaded.streams, snapshot)
 
@@ -64,7 +69,20 @@ def bodies_of(run: Golden) -> dict[bytes, bytes]:
 def frames_of(run: Golden) -> Iterator[Frame]:
     """Every frame of a run."""
     for origin, body in bodies_of(run).items():
-        yield from ContainerDecoder(origin, "container").feed(body)
+        yield from reader_of(origin, body).feed(body)
+
+
+def reader_of(origin: bytes, body: bytes) -> ContainerDecoder:
+    """A reader that expects the key this container is encrypted with."""
+    return ContainerDecoder(origin, "container", READER, key_id=key_of(body))
+
+
+def key_of(body: bytes) -> str:
+    """The key that a container names; "" for none, or where its version knows none."""
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(body)
+    header = unpacker.unpack()
+    return header[-1] if header[1] > 1 else ""
 
 
 def small_states(run: Golden) -> list[SnapshotRecords]:

@@ -10,9 +10,11 @@ from typing import Any
 import msgpack
 from msgspec import Struct
 from mutation import Pick, binary
-from seeds import Golden, bodies_of, frames_of
+from seeds import READER, Golden, bodies_of, frames_of, key_of
 
 from kernelckpt.codec import change, entry
+from kernelckpt.codec.codec import Codec
+from kernelckpt.codec.envelope import COMPRESSED, PLAIN
 from kernelckpt.codec.frame import (
     BASE,
     DIGEST_BYTES,
@@ -25,6 +27,7 @@ from kernelckpt.codec.frame import (
     entry_origin,
     frame_digest,
     frame_head,
+    frame_place,
 )
 from kernelckpt.codec.record import RECORD_TYPES, STREAM_ITEMS, decode_item, decode_message, decode_record
 from kernelckpt.codec.value import ValueCodec
@@ -32,6 +35,7 @@ from kernelckpt.storage.file_record import decode_record as decode_file_record
 from kernelckpt.storage.file_record import encode_record as encode_file_record
 
 RUN, EPOCH, SEQUENCE = "run", 2, 7
+PLACE = frame_place(b"", 0, RECORDS)
 
 
 class Target(Struct, frozen=True):
@@ -74,15 +78,30 @@ def _containers(golden: list[Golden]) -> Iterator[Target]:
         for number, (origin, body) in enumerate(list(bodies_of(run).items())[-5:]):
             if len(body) < 6000:
                 name = f"container {number} of {run.name}"
-                yield _target(name, [body], lambda data, origin=origin: _walk(data, origin), 0.15)
+                key_id = key_of(body)
+                yield _target(
+                    name,
+                    [body],
+                    lambda data, origin=origin, key_id=key_id: _walk(data, origin, key_id),
+                    0.15,
+                )
     heads = [
         resealed_frame(b"\x94\xa3row\xa1a\x00\xc4\x01x", kind) for kind in (RECORDS, ITEMS, STREAMS, BASE)
     ]
-    yield _target("frame", heads, lambda data: decode_frame(data, b"", 0, "frame"))
+    yield _target("frame", heads, lambda data: decode_frame(data, b"", 0, "frame", READER))
+    wrapped = [Codec(READER.keys, level).wrapper().wrap(b"payload" * 40, 0, PLACE) for level in (None, 3)]
+    for (encoding, payload), name in zip(wrapped, ("sealed", "compressed and sealed"), strict=True):
+        yield _target(f"frame, {name}", [payload], lambda data, encoding=encoding: _wrapped(data, encoding))
+    _, packed = Codec(compression=3).wrapper().wrap(b"payload" * 40, 0, PLACE)
+    yield _target("frame, compressed", [packed], lambda data: _wrapped(data, COMPRESSED))
 
 
-def _walk(data: bytes, origin: bytes) -> None:
-    decoder = ContainerDecoder(origin, "container")
+def _wrapped(payload: bytes, encoding: int) -> None:
+    decode_frame(resealed_frame(payload, RECORDS, encoding), b"", 0, "frame", READER)
+
+
+def _walk(data: bytes, origin: bytes, key_id: str) -> None:
+    decoder = ContainerDecoder(origin, "container", READER, key_id=key_id)
     for begin in range(0, len(data), 97):
         for frame in decoder.feed(data[begin : begin + 97]):
             _changes(frame)
@@ -99,11 +118,11 @@ def _changes(frame: Frame) -> None:
         entry.decode_facts(frame.payload, "frame")
 
 
-def resealed_frame(payload: bytes, kind: int) -> bytes:
+def resealed_frame(payload: bytes, kind: int, encoding: int = PLAIN) -> bytes:
     """A frame around this payload whose digest fits."""
-    digest = frame_digest(b"", 0, kind, len(payload))
+    digest = frame_digest(b"", 0, kind, len(payload), encoding=encoding)
     digest.update(payload)
-    return frame_head(kind, digest.digest(), len(payload)) + payload
+    return frame_head(kind, digest.digest(), len(payload), encoding=encoding) + payload
 
 
 def _payloads(golden: list[Golden]) -> Iterator[Target]:
@@ -132,7 +151,7 @@ def _metadata(golden: list[Golden]) -> Iterator[Target]:
 def _sealed_meta(raw: bytes) -> None:
     origin = entry_origin(RUN, EPOCH, 1 << 40)
     seal = hashlib.blake2b(origin + raw, digest_size=DIGEST_BYTES).digest()
-    entry.decode_meta(raw + b"\xc4\x10" + seal, RUN, EPOCH, 1 << 40)
+    entry.decode_meta(raw + b"\xc4\x10" + seal, RUN, EPOCH, 1 << 40, READER)
 
 
 def _header_of(body: bytes) -> bytes:

@@ -136,7 +136,7 @@ async def restart(fs, facts, point):
 async def check_crashes(fs, facts, first, limit, known):
     """Cut the power at every point from `first` on; `known` remembers what is found on which image."""
     for point in range(first, fs.point + 1):
-        for image in fs.images(point, limit, sector=128):
+        for image in fs.images(point, limit, sectors=(128,)):
             if image.key in known:
                 facts.check(known[image.key], point)
             else:
@@ -209,7 +209,7 @@ async def test_a_deleted_run_is_whole_or_gone(lived):
     await storage.delete_run("run")
     await storage.aclose()
     for point in range(begun, fs.point + 1):
-        for image in fs.images(point, 8, sector=128):
+        for image in fs.images(point, 8, sectors=(128,)):
             reader = FileStorage(FOLDER, ops=SimFileSystem.from_image(image))
             found = await found_in(reader)
             assert found == {} or (found == whole and point < fs.point), point
