@@ -127,7 +127,7 @@ async def test_without_a_redaction_they_are_found(tmp_path, caplog, monkeypatch)
     """The test above could fail."""
     scene, found = await whole_run(tmp_path, None, caplog, monkeypatch)
     planted = set().union(*map(canaries_in, scene.plant.planted))
-    assert len(planted & found.places["files"]) >= 1000
+    assert len(planted & found.places["files"]) >= 900
     assert len(planted & found.places["snapshots"]) >= 600
     assert len(planted & found.places["events"]) >= 50
     assert len(planted & found.places["errors"]) >= 50
