@@ -40,4 +40,4 @@ def snapshots_of(seed):
 def test_snapshots_are_states_of_commits_at_any_round_of_the_loop():
     counts = [snapshots_of(seed) for seed in range(SEEDS)]
     assert sum(taken for taken, _ in counts) > 300
-    assert sum(different for _, different in counts) > 60
+    assert sum(different for _, different in counts) > 30
