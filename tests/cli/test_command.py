@@ -90,6 +90,7 @@ CODES = {
     errors.NotFoundError: ExitCode.NOT_FOUND,
     errors.OwnershipError: ExitCode.OWNED,
     errors.FormatError: ExitCode.CORRUPT,
+    errors.EncryptionError: ExitCode.KEYS,
     errors.StorageError: ExitCode.UNAVAILABLE,
     errors.CheckpointFailedError: ExitCode.UNAVAILABLE,
     errors.KernelCkptError: ExitCode.FINDINGS,

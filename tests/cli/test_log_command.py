@@ -33,6 +33,7 @@ def test_json(url):
     assert set(newest) == {
         "sequence",
         "epoch",
+        "key",
         "kind",
         "wall_ms",
         "turn",

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 from mutation import BOMBS
+from peak import peak_mib
 from typer.main import get_command
 
 from kernelckpt import FileStorage, KernelSnapshot, load, verify
@@ -146,7 +147,7 @@ def main(folder: Path, extra_mib: int = 0) -> None:
     told["files"] = [asyncio.run(in_files(folder, bomb)) for bomb in (*BOMBS[:6], *LARGE)]
     told["commands"] = [command(folder, bomb) for bomb in (BOMBS[0], *LARGE)]
     bytearray(extra_mib << 20)
-    told["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    told["peak_mib"] = peak_mib()
     print(json.dumps(told))
 
 

@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import faulthandler
 import itertools
-import resource
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from typing import Any
 
 from msgspec import Struct
 from mutation import one_of
+from peak import peak_mib
 from seeds import read_golden
 from target_command import commands
 from target_kernel import kernels
@@ -153,11 +153,6 @@ def run(chosen: list[Target], inputs: int, seed: int, shard: Shard) -> tuple[dic
     peak = peak_mib()
     faults = [fault for found in done.values() for fault in found.faults]
     return done, faults + ([f"memory: {peak} MiB were used"] if peak > MAX_MIB else [])
-
-
-def peak_mib() -> int:
-    """The most memory that this process had at any time."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def report(done: dict[str, Found], faults: list[str], seconds: float) -> None:

@@ -214,8 +214,8 @@ async def test_a_base_whose_metadata_names_another_blob_is_refused(client, stora
     first, second = await client.base(), await client.base()
     infos = {number: storage.entries()[number][0] for number in (first.sequence, second.sequence)}
     raw, other = (msgpack.unpackb(info.meta[:-18]) for info in infos.values())
-    changed = msgpack.packb([*other[:-1], raw[-1]])
-    seal = _seal(changed, RUN, 1, second.sequence)
+    changed = msgpack.packb([*other[:-3], raw[-3], *other[-2:]])
+    seal = _seal(changed, entry_origin(RUN, 1, second.sequence))
     info, body = storage.entries()[second.sequence]
     storage.entries()[second.sequence] = (structs.replace(info, meta=changed + b"\xc4\x10" + seal), body)
     with pytest.raises(CorruptionError, match="it names another blob than its metadata"):
