@@ -137,7 +137,7 @@ class FileStorage(StorageBackend):
 
     async def list_entries(self, run_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[EntryInfo]:
         check_page(after, limit)
-        return await self._call(lambda: self._run(run_id).list_entries(after, limit))
+        return await self._call(self._list_entries, run_id, after, limit)
 
     async def read(
         self, run_id: str, epoch: int, sequence: int, *, offset: int = 0, length: int | None = None
@@ -228,6 +228,11 @@ class FileStorage(StorageBackend):
     def _open_run(self, run_id: str, path: str) -> RunFolder:
         run = self._runs[run_id] = RunFolder(self._ops, path, run_digest(run_id))
         return run
+
+    def _list_entries(self, run_id: str, after: int, limit: int) -> Sequence[EntryInfo]:
+        found = self._run(run_id).list_entries(after, limit)
+        claim = self._claims.get(run_id)
+        return found if claim is None else claim.without_failed(found)
 
     def _claim(self, run_id: str, epoch: int) -> RunClaim:
         claim = self._claims.get(run_id)

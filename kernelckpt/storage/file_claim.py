@@ -158,6 +158,15 @@ class RunClaim:
         with suppress(OSError):  # without the mark only the diagnosis of a torn tail is weaker
             write_mark(self._ops, self._mark_fd, self.epoch, sequence)
 
+    def without_failed(self, found: Sequence[EntryInfo]) -> Sequence[EntryInfo]:
+        """Entries without the one that this owner wrote and could not sync: it can be read, and may be lost.
+
+        Once a later owner has begun, it counts or not, as that one has found it.
+        """
+        if self.run.looker.glance().newest_epoch != self.epoch:
+            return found
+        return [entry for entry in found if entry.epoch != self.epoch or entry.sequence <= self.head]
+
     def write_part(self, blob: str, index: int, data: Sequence[bytes]) -> None:
         """See `StorageBackend.write_part`."""
         path = f"{self.run.path}/{blob_file_name(blob)}"

@@ -1,15 +1,17 @@
 """The log over files: what it relies on in memory holds there too."""
 
 import asyncio
+import errno
 
 import pytest
 from log_kit import RUN, Client, state_of
 
+from kernelckpt.abc import Put
 from kernelckpt.errors import CorruptionError
 from kernelckpt.log import LogOptions, Retention, RunLog, list_checkpoints, read_run
 from kernelckpt.storage import FileStorage
 from kernelckpt.storage.file_ops import FileOps
-from kernelckpt.testing import FaultyFileOps
+from kernelckpt.testing import FaultyFileOps, FlakyFileOps, SimClock, SimFileSystem, SimLoop
 
 
 @pytest.fixture
@@ -112,3 +114,31 @@ async def test_rot_in_an_acknowledged_entry_is_refused(folder, clock, tmp_path):
     again.put("a", b"another way")
     assert (await again.flush()).sequence == 6
     assert (await read_run(folder(), RUN)).records == {("row", "a", 0): b"another way"}
+
+
+def test_an_append_that_took_too_long_and_then_failed_is_not_acknowledged():
+    """Its answer came too late; what can be read back was not synced, and a power cut takes it."""
+    fs = SimFileSystem()
+
+    async def main(loop):
+        ops = FaultyFileOps(FlakyFileOps(fs, loop, loop.process("owner")))
+
+        def fail_late():
+            loop.pause(1.5)  # later than the log waits, but it looks whether the entry is there
+            raise OSError(errno.EIO, "the disk gave up")
+
+        async with FileStorage("/state", ops=ops) as storage:
+            options = LogOptions(append_seconds=1.0)
+            log = await RunLog.open(storage, "run", holder="test", clock=SimClock(loop), options=options)
+            log.stage([Put(("row", "a", 0), b"first")], 1, 0)
+            await log.flush("first")
+            ops.before("fdatasync", fail_late)
+            log.stage([Put(("row", "a", 0), b"second")], 2, 0)
+            await log.flush("second")
+            image = next(fs.images(fs.point, 2))  # nothing of what is not synced
+            found = await read_run(FileStorage("/state", ops=SimFileSystem.from_image(image)), "run")
+            assert found.records == {("row", "a", 0): b"second"}
+            await log.aclose()
+
+    with SimLoop() as loop:
+        loop.run(main(loop))

@@ -43,6 +43,17 @@ async def test_a_failed_sync_ends_the_segment(folder):
     assert [entry.segment for entry in entries] == ["seg.1.1", "seg.1.2", "seg.1.2"]
 
 
+async def test_an_entry_that_could_not_be_synced_is_not_there_for_its_owner(folder):
+    """It can be read, which proves nothing: whoever lost the answer must not take it for durable."""
+    storage, ops = await owner(folder)
+    ops.fail("fdatasync", path="seg.1.1")
+    with pytest.raises(SyncFailedError):
+        await storage.append("run", 1, 2, [b"lost"], b"")
+    assert [entry.sequence for entry in await storage.list_entries("run")] == [1]
+    await storage.append("run", 1, 2, [b"two"], b"")
+    assert [entry.sequence for entry in await storage.list_entries("run")] == [1, 2]
+
+
 async def test_the_given_up_entry_never_comes_back(folder):
     """Not for the next owner, and not after the segment that replaced it was deleted."""
     storage, ops = await owner(folder)
