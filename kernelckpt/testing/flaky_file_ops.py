@@ -25,7 +25,7 @@ class FileFaults(Struct, frozen=True, kw_only=True):
     Attributes:
         seconds: how long a call takes on the average.
         pauses: share of the calls during which others run.
-        stalls: share that take `stall_seconds`.
+        stalls: share that take `stall_seconds`, or up to half as long again or less.
         stall_seconds: how long that is.
         reads: share of the calls that read, and fail.
         changes: share of the calls that change something, and fail.
@@ -87,7 +87,7 @@ class FlakyFileOps:
     def _let_pass(self) -> None:
         faults = self.faults
         if self._hits(faults.stalls):
-            self._loop.pause(faults.stall_seconds)
+            self._loop.pause(faults.stall_seconds * self._loop.chance.uniform(0.5, 1.5))
         elif self._hits(faults.pauses):
             self._loop.pause(self._loop.chance.expovariate(1 / faults.seconds))
         if self._process.state == "killed":

@@ -69,6 +69,11 @@ def no_sync():
     return mock.patch.object(file_claim, "sync_data", _nothing)
 
 
+def failed_entry_taken_for_durable():
+    """What could not be synced is read back, and believed."""
+    return mock.patch.object(file_claim.RunClaim, "without_failed", lambda self, found: found)
+
+
 def no_sync_of_what_was_found():
     return mock.patch.object(file_claim, "sync_found", _nothing)
 
@@ -155,5 +160,5 @@ PLANTED = {
     if callable(value) and getattr(value, "__module__", "") == __name__ and not name.startswith("_")
 }
 
-RARE = {"no_seal", "no_sync_of_what_was_found"}
+RARE = {"failed_entry_taken_for_durable", "no_seal", "no_sync_of_what_was_found"}
 """Those that take hundreds of histories: `python tests/simulation/simulate.py --plant ... --runs 2000`."""

@@ -16,7 +16,7 @@ FILES = {
     "failing": FileFaults(changes=0.05, syncs=0.2, reads=0.002),
     "full": FileFaults(full=0.7),
     "stalling": FileFaults(stalls=0.02),
-    "storm": FileFaults(seconds=0.02, changes=0.2, syncs=0.4, reads=0.01, stalls=0.005),
+    "storm": FileFaults(seconds=0.02, changes=0.2, syncs=0.4, reads=0.01, stalls=0.02),
 }
 SERVER = {
     "calm": StorageFaults(seconds=0.0005),
