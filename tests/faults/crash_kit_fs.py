@@ -9,7 +9,9 @@ from unittest import mock
 
 from msgspec import Struct, field
 
+from kernelckpt import KeyRing
 from kernelckpt.abc import Append, Put, Remove
+from kernelckpt.codec.codec import PLAIN_CODEC, Codec
 from kernelckpt.errors import CheckpointFailedError, FencedError, NotFoundError
 from kernelckpt.log import LogOptions, Retention, RunLog, read_run
 from kernelckpt.storage import FileStorage
@@ -17,8 +19,9 @@ from kernelckpt.testing import CrashExplorer, CrashFoundError, ManualClock, SimF
 
 RUN = "run"
 FOLDER = "/machine/state"
-OPERATIONS = ("delta", "batch", "base", "prune", "takeover", "restart")
-"""Each is a method of `Life`."""
+OPERATIONS = ("delta", "batch", "base", "prune", "takeover", "restart", "rekey")
+"""Each is a method of `Life`. A run that is rekeyed is encrypted from its beginning."""
+KEYS = {"one": bytes(range(32)), "two": bytes(range(32, 64))}
 GO_ON = ("base", "restart")
 """What is done after the first checkpoint from one in `FULL_EVERY` images."""
 FULL_EVERY = 16
@@ -39,6 +42,9 @@ class Names:
     def __call__(self):
         return f"tmp.{self._number:08x}{next(self._next):024x}"
 
+    def salt(self, size):
+        return self().encode()[-size:]
+
 
 NAMES = Names()
 
@@ -50,11 +56,20 @@ def at_once(work):
     return run
 
 
+class Reader:
+    """How runs are written and read: plain, or encrypted with the active one of two keys."""
+
+    codec = PLAIN_CODEC
+
+
 @contextmanager
-def repeatable(segment_bytes=SEGMENT_BYTES, *, start=1):
+def repeatable(segment_bytes=SEGMENT_BYTES, *, start=1, sealed=False):
     """Storages without threads, in small segments that a few entries fill, with names that repeat."""
     NAMES.start(start)
+    codec = Codec(KeyRing(KEYS)) if sealed else PLAIN_CODEC
     with (
+        mock.patch.object(Reader, "codec", codec),
+        mock.patch("kernelckpt.codec.envelope.os.urandom", NAMES.salt),
         mock.patch("kernelckpt.storage.file.wrap", at_once),
         mock.patch("kernelckpt.storage.file_claim.SEGMENT_BYTES", segment_bytes),
         mock.patch("kernelckpt.storage.file_owner.temporary_name", NAMES),
@@ -153,6 +168,7 @@ class Life:
             owner_wait=0.0,
             takeover=takeover,
             options=OPTIONS,
+            codec=Reader.codec,
         )
         life = cls(fs, ops, history, storage, log)
         if history is None:
@@ -203,6 +219,15 @@ class Life:
         await self.log.prune(Retention(bases=1))
         return self
 
+    async def rekey(self):
+        """Write everything anew under the other key, and remove what was written before."""
+        keys = Reader.codec.keys
+        keys.use("two" if keys.active == "one" else "one")
+        scan = [*self.state.records.items(), *((key, None) for key in self.state.streams)]
+        await self.log.write_base(iter(scan), "rekey", copy_items=True)
+        await self.log.prune(Retention(bases=1))
+        return self
+
     async def takeover(self):
         """Another process takes the run over; this one goes on for a moment."""
         following = await Life.open(self.fs, self.history, ops=self.ops, takeover=True)
@@ -231,7 +256,7 @@ async def read_only(fs):
     """What a reader finds that changes nothing."""
     storage = FileStorage(FOLDER, ops=fs)
     try:
-        return State.of(await read_run(storage, RUN))
+        return State.of(await read_run(storage, RUN, codec=Reader.codec))
     except NotFoundError:
         return State()
 
@@ -281,7 +306,7 @@ class Exploration:
 
     async def workload(self, operations, same=0):
         """Run operations and crash at every point of those after the first `same` ones."""
-        with repeatable(self._segment_bytes):
+        with repeatable(self._segment_bytes, sealed="rekey" in operations):
             fs, history, begun = await self._record(operations)
             points = range(begun[same] if same else 0, fs.point + 1)
             await self.explorer.explore(fs, history.check, points=points, label=" ".join(operations))
@@ -289,7 +314,7 @@ class Exploration:
 
     async def replay(self, operations, trail):
         """Do the crashes of one failure again."""
-        with repeatable(self._segment_bytes):
+        with repeatable(self._segment_bytes, sealed="rekey" in operations):
             fs, history, _ = await self._record(operations)
             await self.explorer.replay(fs, history.check, trail, label=" ".join(operations))
 

@@ -76,6 +76,7 @@ SEALING = (
             PAYLOADS
             + "frames_that_are_moved_left_out_repeated_or_added_are_refused_although_all_digests_fit",
         ),
+        equivalent="the keyed digest of its container does not fit then: this only says so sooner",
     ),
     Mutant(
         name="an entry whose key is misnamed in its header is a matter of keys",
