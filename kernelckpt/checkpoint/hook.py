@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -15,6 +13,7 @@ from msgspec.structs import replace
 from typing_extensions import override
 
 from kernelckpt.abc import Commit, Hook, KernelHost, StorageBackend
+from kernelckpt.checkpoint.holder import holder
 from kernelckpt.checkpoint.os_signal import (
     SignalTap,
     default_checkpoint_signals,
@@ -268,7 +267,7 @@ class CheckpointHook(Hook):
         return await RunLog.open(
             storage,
             kernel.run_id,
-            holder=_holder(),
+            holder=holder(),
             owner_wait=self._owner_wait,
             takeover=self._takeover,
             on_corruption=self._on_corruption,
@@ -346,7 +345,3 @@ class CheckpointHook(Hook):
 
 def _with_failures(options: LogOptions, count: int) -> LogOptions:
     return replace(options, max_consecutive_failures=count)
-
-
-def _holder() -> str:
-    return f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%dT%H:%M:%S%z')}"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Sequence
 from typing import Any, cast
 
 from kernelckpt.abc import EntryInfo, StorageBackend
+from kernelckpt.checkpoint.holder import holder
 from kernelckpt.codec.codec import Codec
 from kernelckpt.codec.key_ring import KeyRing
 from kernelckpt.errors import NotFoundError
@@ -43,11 +42,10 @@ async def prune(
         StorageError: the storage cannot be used.
     """
     await storage.list_entries(run_id, limit=1)  # owning a run that does not exist would create it
-    holder = f"a pruning, process {os.getpid()} on {socket.gethostname()}"
     log = await RunLog.open(
         storage,
         run_id,
-        holder=holder,
+        holder=holder("a pruning"),
         clock=SystemClock(),
         owner_wait=owner_wait,
         codec=Codec(keys),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import socket
-
 from msgspec import Struct
 
 from kernelckpt.abc import StorageBackend
+from kernelckpt.checkpoint.holder import holder
 from kernelckpt.codec.codec import Codec
 from kernelckpt.codec.key_ring import KeyRing
 from kernelckpt.kernel.clock import SystemClock
@@ -58,9 +56,8 @@ async def rekey(
     """
     await storage.list_entries(run_id, limit=1)  # owning a run that does not exist would create it
     codec = Codec(keys, compression)
-    holder = f"a rekeying, process {os.getpid()} on {socket.gethostname()}"
     log = await RunLog.open(
-        storage, run_id, holder=holder, clock=SystemClock(), owner_wait=owner_wait, codec=codec
+        storage, run_id, holder=holder("a rekeying"), clock=SystemClock(), owner_wait=owner_wait, codec=codec
     )
     try:
         loaded = log.loaded

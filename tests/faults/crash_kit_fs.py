@@ -61,6 +61,11 @@ class Reader:
 
     codec = PLAIN_CODEC
 
+    @classmethod
+    def seal(cls):
+        """Encrypt from now on."""
+        cls.codec = Codec(KeyRing(KEYS))
+
 
 @contextmanager
 def repeatable(segment_bytes=SEGMENT_BYTES, *, start=1, sealed=False):
@@ -343,13 +348,18 @@ class Exploration:
         return life.history.check
 
 
+async def work(life, operations):
+    """Do these operations; returns the last owner, and the point at which each operation began."""
+    begun = []
+    for operation in operations:
+        begun.append(life.fs.point)
+        life = await getattr(life, operation)()
+    return life, begun
+
+
 async def record(operations):
     """Do these operations; returns what they wrote on, the model, and the point at which each began."""
     fs = SimFileSystem()
-    life = await Life.open(fs, History())
-    begun = []
-    for operation in operations:
-        begun.append(fs.point)
-        life = await getattr(life, operation)()
+    life, begun = await work(await Life.open(fs, History()), operations)
     await life.close()
     return fs, life.history, begun

@@ -42,13 +42,13 @@ class Faults(Exploration):
     async def all_faults(self, operations):
         """Let each call of these operations fail, in each way."""
         run, label = self._endure(operations), " ".join(operations)
-        with repeatable(self._segment_bytes):
+        with repeatable(self._segment_bytes, sealed="rekey" in operations):
             await self.faults.explore(run, label=label, lasting=self._lasting)
 
     async def replay_fault(self, operations, fault, trail):
         """Do one fault and one trail of crashes again."""
         label = " ".join(operations)
-        with repeatable(self._segment_bytes):
+        with repeatable(self._segment_bytes, sealed="rekey" in operations):
             await self.faults.replay(self._endure(operations), fault, trail, label=label)
 
     def _endure(self, operations):

@@ -32,6 +32,7 @@ from crash_kit_fs import (
     SEGMENT_BYTES,
     History,
     Life,
+    Reader,
     State,
     next_version,
     read_only,
@@ -78,7 +79,7 @@ async def live(root, operations, fd, last=0, *, half=False, first=None):
     fs, history = KillingFileOps(root, last=last, half=half), History(first)
     history.staged = Told(fd, b"staged", history.staged)
     history.acknowledged = Told(fd, b"acknowledged", history.acknowledged)
-    life, _ = await work(fs, operations, await Life.open(fs, history))
+    life, _ = await work(await Life.open(fs, history), operations)
     await life.close()
     return fs.calls
 
@@ -143,7 +144,7 @@ async def restored(root, oldest, newest):
 async def go_on(root, state):
     """Own the run, add to it, write a base, and look whether all is there."""
     fs = KillingFileOps(root)
-    life, _ = await work(fs, GO_ON, await Life.open(fs, History(state)))
+    life, _ = await work(await Life.open(fs, History(state)), GO_ON)
     await life.close()
     await restored(root, life.state.version, life.state.version)
 
@@ -271,6 +272,7 @@ def main():
     parser.add_argument("--planted", choices=PLANTED, default="none", help="a bug that must be found")
     parser.add_argument("--victim", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    Reader.seal()
     if given.victim:
         root, operations, last, half = given.victim
         asyncio.run(live(root, tuple(operations.split(",")), 1, int(last), half=half == "1"))

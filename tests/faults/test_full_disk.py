@@ -52,7 +52,7 @@ class SmallDisk:
 def start():
     """A run of some entries and a base, to be gone on with again and again."""
     with (
-        repeatable(0, 1 << 20),
+        repeatable(1 << 20),
         mock.patch.object(crash_kit_fs, "OPTIONS", LogOptions(max_consecutive_failures=0)),
     ):
         yield
@@ -60,7 +60,7 @@ def start():
 
 async def prepared():
     fs = SimFileSystem()
-    life, _ = await work(fs, ("delta", "base", "delta"))
+    life, _ = await work(await Life.open(fs, History()), ("delta", "base", "delta"))
     await life.close()
     return fs
 
@@ -82,7 +82,7 @@ async def test_space_may_end_at_every_byte_of_a_base_and_its_entries(start):
     while error is not None:
         room += 1
         disk = SmallDisk(fs.killed(fs.point))
-        with repeatable(1, 1 << 20):
+        with repeatable(1 << 20, start=2):
             life = await Life.open(disk, History(state))
             disk.room = room
             error = await attempt(life, ("base",))

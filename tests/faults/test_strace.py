@@ -83,7 +83,7 @@ async def explore(replay, limit):
         for image in replay.fs.images(point, limit):
             images += 1
             if image.key not in known:
-                with repeatable(1, BIG):
+                with repeatable(BIG, start=2):
                     known[image.key] = await restored(SimFileSystem.from_image(image))
             before, after = known[image.key]
             assert before == [str(number) for number in range(len(before))], point
