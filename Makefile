@@ -6,14 +6,16 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 
-.PHONY: test test-long fuzz bench bench-full bench-compare check format demo clean help
+.PHONY: test test-root mutants fuzz nightly bench bench-full bench-compare check format demo clean help
 
 help:
-	@echo "make test       run the tests that need no server"
+	@echo "make test       run the tests that need no server and no special rights"
+	@echo "make test-root  run those that need root, strace and mounts (Linux)"
 	@echo "make check      ruff and mypy"
 	@echo "make demo       survey the standard library through kills, and compare"
-	@echo "make test-long  the long forms: 200 kill -9 against 200 agents"
-	@echo "make fuzz       millions of wrong inputs for every decoder, every bit of a run flipped"
+	@echo "make mutants    plant bugs into a copy of the package, each of which the tests must notice"
+	@echo "make fuzz       100,000,000 wrong inputs for all decoders, every bit of a run flipped"
+	@echo "make nightly    the long forms of all attacks, about two hours on two cores"
 	@echo "make bench      measure beside peers and limits, small sizes; bench-full: the sizes of the targets"
 	@echo "make format     format the code"
 	@echo "make clean      remove the environment and caches"
@@ -32,12 +34,18 @@ $(BENCH_READY): $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest
 
-test-long: $(READY)
-	$(BIN)/python tests/faults/kill9.py --kills 200 --agents 200
+test-root: $(READY)
+	$(BIN)/python -m pytest -m root
+
+mutants: $(READY)
+	$(BIN)/python tests/mutation/run.py --jobs 2
 
 fuzz: $(READY)
-	$(BIN)/python tests/hostile/fuzz.py --inputs 5000000
-	$(BIN)/python tests/hostile/flip.py --every 1
+	$(BIN)/python tests/hostile/fuzz.py --inputs 100000000 --processes 2
+	$(BIN)/python tests/hostile/flip.py
+
+nightly: $(READY)
+	.ci/nightly
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks --short

@@ -184,7 +184,7 @@ class FileStorage(StorageBackend):
         if self._closed:
             return
         self._closed = True
-        release = asyncio.get_running_loop().run_in_executor(self._thread, self._typed(self._release_all))
+        release = asyncio.create_task(self._in_thread(self._release_all))
         try:
             with move_on_after(_CLOSE_SECONDS):  # a disk that never answers keeps its thread, not its user
                 await asyncio.shield(release)  # cancelled or not, the runs are let go
@@ -197,11 +197,7 @@ class FileStorage(StorageBackend):
         return await self._in_thread(function, *arguments)
 
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
-        """Run a function in the storage's thread."""
-        return await wrap(self._typed(function, *arguments))(executor=self._thread)
-
-    def _typed(self, function: Callable[..., T], *arguments: object) -> Callable[[], T]:
-        """A function with its arguments; errors of the system leave it typed."""
+        """Run a function in the storage's thread; errors of the system leave it typed."""
 
         def work() -> T:
             try:
@@ -209,7 +205,7 @@ class FileStorage(StorageBackend):
             except OSError as error:
                 raise storage_error(error, self.path) from error
 
-        return work
+        return await wrap(work)(executor=self._thread)
 
     def _look_at_medium(self) -> None:
         kind = self._ops.file_system(self.path)

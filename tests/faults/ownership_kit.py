@@ -96,7 +96,7 @@ class Ownership:
         storage = FileStorage(FOLDER, ops=fs)
         claim = await storage.acquire(RUN, "first")
         await storage.append(RUN, claim.epoch, 1, [b"the first"], b"")
-        await storage.aclose()
+        storage._release_all()  # `aclose` without an event loop
 
     async def taker(self, storage, ops, body):
         """Take the run over and add to it, never looking whether somebody took it over since."""

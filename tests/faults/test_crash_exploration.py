@@ -88,8 +88,8 @@ async def test_a_failure_prints_the_command_that_comes_to_it_again(capsys):
 
 
 async def test_shards_together_explore_what_one_run_does(capsys):
-    whole = Exploration(images=5)
-    shards = [Exploration(images=5, shard=(number, 2)) for number in (1, 2)]
+    whole = Exploration(images=8)
+    shards = [Exploration(images=8, shard=(number, 2)) for number in (1, 2)]
     for exploration in (whole, *shards):
         await exploration.workload(("delta", "restart"))
     counts = [exploration.explorer.counts.images for exploration in (whole, *shards)]

@@ -24,6 +24,9 @@ from kernelckpt.testing import ManualClock
 AT_ONCE = 100
 """How many messages and blobs one run gets; each post looks at all that are there."""
 
+MOUNTS = "/proc/self/mountinfo"
+"""Read to learn what file system a folder is on."""
+
 PATHS = ("open", "os.", "shutil.", "pathlib.", "glob.")
 
 
@@ -66,7 +69,7 @@ class Watch:
                 whole = os.path.normpath(os.path.join(self.folder, os.fsdecode(path)))
                 if whole == self.folder or whole.startswith(self.folder + os.sep):
                     self.inside += 1
-                else:
+                elif whole != MOUNTS:
                     self.outside.add(f"{event} {whole!r}")
 
 

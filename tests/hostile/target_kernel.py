@@ -10,7 +10,7 @@ from seeds import Golden, small_states, snapshot_from
 from target_states import cells_of, one_changed
 from targets import Target
 
-from kernelckpt import KernelSnapshot, MilestoneCheckResult, RestoreFrom, Scheduler
+from kernelckpt import KernelSnapshot, MilestoneCheckResult, RestoreFrom, Scheduler, tool
 from kernelckpt.errors import KernelCkptError, SchedulerStopped
 from kernelckpt.kernel.snapshot import SnapshotRecords
 from kernelckpt.kernel.turn.turn import Turn
@@ -48,7 +48,7 @@ async def going_on(snapshot: KernelSnapshot) -> KernelSnapshot:
     """Start a kernel, let it do what it can by itself, and answer what it asks."""
     programs = dict.fromkeys(PROGRAMS, read_all)
     kernel = Scheduler(
-        programs, run_id="life", hooks=[RestoreFrom(snapshot)], tools=[fetch, pay], clock=ManualClock()
+        programs, run_id="life", hooks=[RestoreFrom(snapshot)], tools=TOOLS, clock=ManualClock()
     )
     async with kernel:
         with suppress(SchedulerStopped):
@@ -80,3 +80,7 @@ async def fetch(**arguments: object) -> int:
 async def pay(**arguments: object) -> int:
     """Take any arguments."""
     return len(arguments)
+
+
+TOOLS = [tool(fetch), tool(pay)]
+"""Made once: making one evaluates what its function says of its value."""

@@ -143,8 +143,9 @@ def _payloads(golden: list[Golden]) -> Iterator[Target]:
 
 
 def _metadata(golden: list[Golden]) -> Iterator[Target]:
-    metas = [meta[:-18] for run in golden for _, _, meta, _ in run.entries]
-    yield _target("metadata", metas, _sealed_meta)
+    metas = [(key_of(body), meta[:-18]) for run in golden for _, _, meta, body in run.entries]
+    yield _target("metadata", [meta for key, meta in metas if not key], _sealed_meta)
+    yield _target("encrypted metadata", [meta for key, meta in metas if key], _sealed_meta)
     yield _target("header", [_header_of(body) for run in golden for *_, body in run.entries], _header)
 
 

@@ -44,6 +44,7 @@ def test_every_decoder_takes_its_seeds(found):
     names = {target.name for target in found}
     assert names >= {f"record {kind}" for kind in RECORD_TYPES} | {f"item {kind}" for kind in STREAM_ITEMS}
     completed = (
+        "encrypted metadata",
         "header",
         "state",
         "frame",
@@ -65,7 +66,7 @@ def test_each_decoder_takes_some_and_refuses_some(found):
     for target in found:
         taken = fuzz(target, 1000 if target.share >= 0.1 else 50, 3)
         assert taken.faults == []
-        assert taken.taken or target.name.startswith(("container", "whole", "state of"))
+        assert taken.taken or target.name.startswith(("container", "encrypted", "whole", "state of"))
         assert taken.refused or target.name in {"run reference", "names in a folder"}
 
 
