@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typing_extensions import override
 
-from kernelckpt.cli.demo import demo
 from kernelckpt.cli.exit_code import EXPLAINED
-from kernelckpt.cli.log import log
-from kernelckpt.cli.prune import prune
-from kernelckpt.cli.rekey import rekey
-from kernelckpt.cli.runs import runs
-from kernelckpt.cli.show import show
-from kernelckpt.cli.verify import verify
 
 # "\b" keeps typer from filling the lines of the paragraph after it.
 _HELP = f"""Look at the checkpoints of agent kernels, check them, prune them; see a demo.
@@ -25,16 +21,48 @@ Storages are URLs such as file:./state; KERNELCKPT_STORAGE names the one to use 
 \b
 {EXPLAINED}"""
 
+COMMANDS = {
+    "runs": "List the runs of a storage.",
+    "log": "List the checkpoints of a run.",
+    "show": "Show the state at a checkpoint.",
+    "verify": "Read and check all that is kept.",
+    "prune": "Remove what no kept checkpoint needs.",
+    "rekey": "Encrypt a run anew with the active key.",
+    "demo": "Survey a source tree through kills, and compare.",
+}
+"""What each command does, in the first words of its own help; its module is imported when it is called."""
+
+
+class _Commands(TyperGroup):
+    """The commands, each imported when it is needed: most are not, and all together take a while."""
+
+    @override
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    @override
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        alone.command(cmd_name)(getattr(import_module(f"kernelckpt.cli.{cmd_name}"), cmd_name))
+        return typer.main.get_command(alone)
+
+    @override
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
 app = typer.Typer(
     name="kernelckpt",
+    cls=_Commands,
     help=_HELP,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _command in (runs, log, show, verify, prune, rekey, demo):
-    app.command()(_command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -12,10 +12,9 @@ from cli_kit import RUN, call, make, run_command
 
 import kernelckpt
 from kernelckpt import errors
+from kernelckpt.cli.app import COMMANDS
 from kernelckpt.cli.display import cost_text, counted, shown, shown_lines, size_text, time_text
 from kernelckpt.cli.exit_code import ExitCode, exit_code_of
-
-COMMANDS = ("runs", "log", "show", "verify", "prune", "demo")
 
 
 def test_help_names_the_commands_and_the_exit_codes():
@@ -28,7 +27,7 @@ def test_help_names_the_commands_and_the_exit_codes():
     assert "KERNELCKPT_STORAGE" in done.out
 
 
-@pytest.mark.parametrize("name", COMMANDS[:-1])
+@pytest.mark.parametrize("name", list(COMMANDS)[:-1])
 def test_each_command_has_help(name):
     done = call(name, "--help")
     assert done.code == 0
@@ -82,6 +81,13 @@ def test_a_folder_that_is_not_ours(tmp_path):
         done = call("runs", "-s", f"file:{folder}")
         assert done.code == 6
         assert "hint: " in done.err
+
+
+def test_each_command_is_told_by_the_first_words_of_its_help():
+    shown = call("--help").out.split("Commands:")[1].splitlines()[1:]
+    assert [line.split()[0] for line in shown] == list(COMMANDS)
+    for name, words in COMMANDS.items():
+        assert call(name, "--help").out.splitlines()[2].strip() == words
 
 
 CODES = {
