@@ -27,7 +27,7 @@ from kernelckpt.codec.codec import Codec
 from kernelckpt.codec.key_ring import KeyRing
 from kernelckpt.codec.record import encode_record
 from kernelckpt.errors import NotFoundError, RestoreError, UsageError
-from kernelckpt.log import CheckpointInfo, LogOptions, Retention, RunLog, read_run
+from kernelckpt.log import CheckpointInfo, LoadedRun, LogOptions, Retention, RunLog, read_run
 from kernelckpt.model.signal import RuntimeSignal, Urgency
 from kernelckpt.storage import open_storage
 
@@ -263,7 +263,7 @@ class CheckpointHook(Hook):
     async def _open(self, kernel: KernelHost) -> RunLog:
         storage = await open_storage(self._where) if isinstance(self._where, str) else self._where
         self._storage = storage
-        await self._rehearse(storage, kernel)
+        known = await self._rehearse(storage, kernel)
         return await RunLog.open(
             storage,
             kernel.run_id,
@@ -275,22 +275,24 @@ class CheckpointHook(Hook):
             options=self._options,
             encode=encode_record,
             codec=self._codec,
+            known=known,
             on_failure=self._tell_failure,
         )
 
-    async def _rehearse(self, storage: StorageBackend, kernel: KernelHost) -> None:
-        """Find out before disturbing an owner whether this kernel could go on."""
+    async def _rehearse(self, storage: StorageBackend, kernel: KernelHost) -> LoadedRun | None:
+        """Find out before disturbing an owner whether this kernel could go on; returns what was read."""
         try:
             loaded = await read_run(
                 storage, kernel.run_id, on_corruption=self._on_corruption, codec=self._codec
             )
         except NotFoundError:
-            return
+            return None
         missing = kernel.rehearse(loaded) if loaded.records else []
         if missing:
             message = f"run {kernel.run_id!r} cannot go on here; missing: {'; '.join(missing)}"
             hint = "register what is missing with the Scheduler; the run was not touched"
             raise RestoreError(message, missing=missing, hint=hint)
+        return loaded
 
     def _restore(self, log: RunLog, kernel: KernelHost) -> None:
         loaded = log.loaded

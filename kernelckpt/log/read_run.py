@@ -131,6 +131,19 @@ async def read_run(
     raise AssertionError
 
 
+async def is_current(storage: StorageBackend, loaded: LoadedRun, head: int, codec: Codec) -> bool:
+    """Whether a run that was read whole is still what reading it again would give.
+
+    Its newest entry names, by digests, everything before it: if that is the same one, all is. `head` is the
+    newest number known to have been acknowledged.
+    """
+    newest = await Listing(storage, loaded.run_id, codec).newest()
+    if newest is None or newest.meta is None or newest.damage or loaded.notes or loaded.bad_bases:
+        return False
+    tip = Tip(newest.info.epoch, newest.info.sequence, newest.meta.digest)
+    return tip == loaded.tip and newest.info.sequence == loaded.newest >= head
+
+
 class _Reading:
     """One try at reading a run, on one listing."""
 

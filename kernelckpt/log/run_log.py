@@ -20,7 +20,7 @@ from kernelckpt.log.entry_encoder import RecordEncoder
 from kernelckpt.log.entry_writer import EntryWriter, OnFailure
 from kernelckpt.log.options import LogOptions, LogStats
 from kernelckpt.log.ownership import acquire
-from kernelckpt.log.read_run import LoadedRun, OnCorruption, read_run
+from kernelckpt.log.read_run import LoadedRun, OnCorruption, is_current, read_run
 from kernelckpt.log.retention import PruneReport, Retention
 
 _RELEASE_SECONDS = 10.0
@@ -108,6 +108,7 @@ class RunLog:
         options: LogOptions | None = None,
         on_failure: OnFailure | None = None,
         codec: Codec = PLAIN_CODEC,
+        known: LoadedRun | None = None,
     ) -> RunLog:
         """Become the run's owner and read it; a run that does not exist is created.
 
@@ -123,6 +124,7 @@ class RunLog:
             options: when bases pay, and how failures are met.
             on_failure: told of each failed attempt: the error, and how many failed in a row.
             codec: how it is written, and what is at hand to read it.
+            known: the run as it was read a moment ago; it is not read again unless something was added since.
 
         Raises:
             RunOwnedError: its owner is alive.
@@ -133,9 +135,12 @@ class RunLog:
         """
         claim = await acquire(storage, run_id, holder, owner_wait=owner_wait, takeover=takeover, clock=clock)
         try:
-            loaded = await read_run(
-                storage, run_id, on_corruption=on_corruption, head=claim.head, codec=codec
-            )
+            if known is not None and await is_current(storage, known, claim.head, codec):
+                loaded = known
+            else:
+                loaded = await read_run(
+                    storage, run_id, on_corruption=on_corruption, head=claim.head, codec=codec
+                )
         except BaseException:
             await _release(storage, run_id, claim.epoch)
             raise

@@ -17,7 +17,7 @@ class ApprovalStatus(StrEnum):
     DENIED = "denied"
 
 
-class Approval(Record, frozen=True):
+class Approval(Record, frozen=True, gc=False):
     """One question of one task.
 
     Attributes:

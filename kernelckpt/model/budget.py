@@ -7,7 +7,7 @@ from kernelckpt.model.scalar import U32, U64
 from kernelckpt.model.termination import TerminationReason
 
 
-class SchedulerBudget(Record, frozen=True):
+class SchedulerBudget(Record, frozen=True, gc=False):
     """Limits of a task; the task is ended by the first one it reaches.
 
     Attributes:
@@ -49,7 +49,7 @@ def termination_of(label: str) -> TerminationReason:
     return reasons.get(label, TerminationReason.TOKEN_BUDGET)
 
 
-class BudgetLedger(Record, frozen=True):
+class BudgetLedger(Record, frozen=True, gc=False):
     """Limits and what was used of them.
 
     Attributes:
@@ -71,7 +71,7 @@ class BudgetLedger(Record, frozen=True):
         return self.limits.should_terminate(self.turns, self.total_tokens, now_ms, self.started_at_ms)
 
 
-class BudgetSlice(Record, frozen=True):
+class BudgetSlice(Record, frozen=True, gc=False):
     """A task's limits as handed out with a decision to run it (not what is left of them)."""
 
     max_turns: int

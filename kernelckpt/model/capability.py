@@ -29,7 +29,7 @@ class CapabilityKind(StrEnum):
         return "".join(word.capitalize() for word in self.value.split("_"))
 
 
-class ToolSchema(Record, frozen=True):
+class ToolSchema(Record, frozen=True, gc=False):
     """What a model is told of a tool; `parameters` is a JSON schema."""
 
     name: str
@@ -37,13 +37,13 @@ class ToolSchema(Record, frozen=True):
     parameters: Any
 
 
-class CapabilityLease(Record, frozen=True):
+class CapabilityLease(Record, frozen=True, gc=False):
     """How long a capability is there: until its task has committed so many turns."""
 
     expires_at_turn: U32
 
 
-class CapabilityDescriptor(Record, frozen=True):
+class CapabilityDescriptor(Record, frozen=True, gc=False):
     """One capability.
 
     Attributes:
@@ -78,7 +78,7 @@ class CapabilityDescriptor(Record, frozen=True):
         return f"{self.kind.display}:{self.id}"
 
 
-class CapabilityFilter(Record, frozen=True):
+class CapabilityFilter(Record, frozen=True, gc=False):
     """Which capabilities pass; an empty list lets all of them pass."""
 
     allowed_kinds: tuple[CapabilityKind, ...] = ()
@@ -90,7 +90,7 @@ class CapabilityFilter(Record, frozen=True):
         return kind_passes and (not self.allowed_ids or capability_id in self.allowed_ids)
 
 
-class CapabilityManifest(Record, frozen=True):
+class CapabilityManifest(Record, frozen=True, gc=False):
     """The capabilities there are, in the order in which they came."""
 
     entries: tuple[CapabilityDescriptor, ...] = ()

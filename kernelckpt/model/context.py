@@ -12,21 +12,21 @@ MAX_DIRECTIVES = 8
 """How many directives a plan keeps; the oldest give way."""
 
 
-class PlanStep(Record, frozen=True):
+class PlanStep(Record, frozen=True, gc=False):
     """One step of a plan."""
 
     label: str
     done: bool = False
 
 
-class CompressionNote(Record, frozen=True):
+class CompressionNote(Record, frozen=True, gc=False):
     """What a compression did, in words: the only trace of what it removed."""
 
     action: str
     summary: str
 
 
-class Plan(Record, frozen=True):
+class Plan(Record, frozen=True, gc=False):
     """The goal/plan record (the original's "task state").
 
     Attributes:
@@ -67,7 +67,7 @@ class Plan(Record, frozen=True):
         return replace(self, directives=kept[-MAX_DIRECTIVES:])
 
 
-class Handoff(Record, frozen=True):
+class Handoff(Record, frozen=True, gc=False):
     """What a renewal told the next sprint of the one before.
 
     Attributes:
@@ -89,7 +89,7 @@ class Handoff(Record, frozen=True):
     carried_len: U32 = 0
 
 
-class ContextMeter(Record, frozen=True):
+class ContextMeter(Record, frozen=True, gc=False):
     """What was measured of a context; kept apart, for it changes more often than the rest.
 
     Attributes:
@@ -103,7 +103,7 @@ class ContextMeter(Record, frozen=True):
     last_compact_ms: U64 | None = None
 
 
-class Context(Record, frozen=True):
+class Context(Record, frozen=True, gc=False):
     """An agent's context, without its messages: those lie in streams, one for each partition.
 
     Attributes:

@@ -8,7 +8,7 @@ from kernelckpt.model.record import Record
 from kernelckpt.model.scalar import U32
 
 
-class ContextConfig(Record, frozen=True):
+class ContextConfig(Record, frozen=True, gc=False):
     """How a context gives way when it grows; ratios are of its `max_tokens`.
 
     Attributes:

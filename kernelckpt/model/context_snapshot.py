@@ -20,7 +20,7 @@ def _nothing() -> tuple[()]:
     return ()
 
 
-class ContextSnapshot(Record, frozen=True):
+class ContextSnapshot(Record, frozen=True, gc=False):
     """A context.
 
     Attributes:

@@ -25,7 +25,7 @@ class EffectStatus(StrEnum):
     DENIED = "denied"
 
 
-class Effect(Record, frozen=True):
+class Effect(Record, frozen=True, gc=False):
     """One call made through the kernel.
 
     Attributes:

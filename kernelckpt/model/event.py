@@ -45,7 +45,7 @@ class ToolErrorKind(StrEnum):
     USER_INTERRUPT = "user_interrupt"
 
 
-class ToolResult(Record, frozen=True):
+class ToolResult(Record, frozen=True, gc=False):
     """What a tool answered, as an event carries it."""
 
     call_id: str
@@ -56,18 +56,18 @@ class ToolResult(Record, frozen=True):
     token_count: U32 | None = field(default_factory=lambda: None)
 
 
-class MemoryRetrieval(Record, frozen=True):
+class MemoryRetrieval(Record, frozen=True, gc=False):
     """Which memories were chosen, and why."""
 
     selected_memory_ids: tuple[str, ...]
     selection_rationale: str
 
 
-class _Event(Record, frozen=True, tag_field="kind"):
+class _Event(Record, frozen=True, gc=False, tag_field="kind"):
     """An event of the session that is not one of the kernel's own."""
 
 
-class RunStarted(_Event, frozen=True, tag="run_started", omit_defaults=False):
+class RunStarted(_Event, frozen=True, gc=False, tag="run_started", omit_defaults=False):
     """A run began."""
 
     run_id: str
@@ -77,7 +77,7 @@ class RunStarted(_Event, frozen=True, tag="run_started", omit_defaults=False):
     system_prompt: str | None = None
 
 
-class LlmCompleted(_Event, frozen=True, tag="llm_completed"):
+class LlmCompleted(_Event, frozen=True, gc=False, tag="llm_completed"):
     """A model answered; `provider_replay` is plain data kept as it came."""
 
     turn: U64
@@ -85,21 +85,21 @@ class LlmCompleted(_Event, frozen=True, tag="llm_completed"):
     provider_replay: dict[str, Any] | None = None
 
 
-class ToolRequested(_Event, frozen=True, tag="tool_requested"):
+class ToolRequested(_Event, frozen=True, gc=False, tag="tool_requested"):
     """The assistant asked for calls."""
 
     turn: U64
     calls: tuple[ToolCall, ...]
 
 
-class ToolCompleted(_Event, frozen=True, tag="tool_completed"):
+class ToolCompleted(_Event, frozen=True, gc=False, tag="tool_completed"):
     """Calls were answered."""
 
     turn: U64
     results: tuple[ToolResult, ...]
 
 
-class RunTerminal(_Event, frozen=True, tag="run_terminal"):
+class RunTerminal(_Event, frozen=True, gc=False, tag="run_terminal"):
     """A run ended."""
 
     reason: str
@@ -107,7 +107,7 @@ class RunTerminal(_Event, frozen=True, tag="run_terminal"):
     total_tokens: U64
 
 
-class ToolArgumentRepaired(_Event, frozen=True, tag="tool_argument_repaired"):
+class ToolArgumentRepaired(_Event, frozen=True, gc=False, tag="tool_argument_repaired"):
     """A call's arguments were mended before it was made."""
 
     turn: U64
@@ -116,7 +116,7 @@ class ToolArgumentRepaired(_Event, frozen=True, tag="tool_argument_repaired"):
     repaired_arguments: Any
 
 
-class PermissionRequested(_Event, frozen=True, tag="permission_requested"):
+class PermissionRequested(_Event, frozen=True, gc=False, tag="permission_requested"):
     """A human was asked."""
 
     turn: U64
@@ -125,7 +125,7 @@ class PermissionRequested(_Event, frozen=True, tag="permission_requested"):
     reason: str | None = None
 
 
-class PermissionResolved(_Event, frozen=True, tag="permission_resolved"):
+class PermissionResolved(_Event, frozen=True, gc=False, tag="permission_resolved"):
     """A human answered."""
 
     turn: U64
@@ -133,7 +133,7 @@ class PermissionResolved(_Event, frozen=True, tag="permission_resolved"):
     responder: str
 
 
-class ToolDenied(_Event, frozen=True, tag="tool_denied"):
+class ToolDenied(_Event, frozen=True, gc=False, tag="tool_denied"):
     """A call was refused."""
 
     turn: U64
@@ -142,14 +142,14 @@ class ToolDenied(_Event, frozen=True, tag="tool_denied"):
     reason: str
 
 
-class CleanupCompleted(_Event, frozen=True, tag="cleanup_completed"):
+class CleanupCompleted(_Event, frozen=True, gc=False, tag="cleanup_completed"):
     """What a run had taken was given back."""
 
     run_id: str
     freed_resources: tuple[str, ...]
 
 
-class MemoryRetrievalResult(_Event, frozen=True, tag="memory_retrieval_result"):
+class MemoryRetrievalResult(_Event, frozen=True, gc=False, tag="memory_retrieval_result"):
     """Memory answered."""
 
     retrieval: MemoryRetrieval

@@ -17,7 +17,7 @@ class PermissionAction(StrEnum):
     ASK_USER = "ask_user"
 
 
-class PermissionRule(Record, frozen=True):
+class PermissionRule(Record, frozen=True, gc=False):
     """What becomes of the calls of some tools.
 
     Attributes:
@@ -29,14 +29,14 @@ class PermissionRule(Record, frozen=True):
     action: PermissionAction
 
 
-class RateLimit(Record, frozen=True):
+class RateLimit(Record, frozen=True, gc=False):
     """How often a tool may be called: `max_calls` within `window_ms` milliseconds."""
 
     max_calls: U32
     window_ms: U64
 
 
-class ToolRateLimit(Record, frozen=True):
+class ToolRateLimit(Record, frozen=True, gc=False):
     """The rate limit of one tool."""
 
     tool: str
@@ -44,14 +44,14 @@ class ToolRateLimit(Record, frozen=True):
     window_ms: U64
 
 
-class Required(Record, frozen=True, tag="required", tag_field="kind"):
+class Required(Record, frozen=True, gc=False, tag="required", tag_field="kind"):
     """An argument that must be given; `path` is dotted, as `target.file`."""
 
     tool: str
     path: str
 
 
-class OneOf(Record, frozen=True, tag="enum", tag_field="kind"):
+class OneOf(Record, frozen=True, gc=False, tag="enum", tag_field="kind"):
     """A text argument that must be one of these."""
 
     tool: str
@@ -59,7 +59,7 @@ class OneOf(Record, frozen=True, tag="enum", tag_field="kind"):
     values: tuple[str, ...]
 
 
-class Range(Record, frozen=True, tag="range", tag_field="kind"):
+class Range(Record, frozen=True, gc=False, tag="range", tag_field="kind"):
     """A numeric argument that must lie between these bounds, both included."""
 
     tool: str
@@ -71,7 +71,7 @@ class Range(Record, frozen=True, tag="range", tag_field="kind"):
 Constraint: TypeAlias = Required | OneOf | Range
 
 
-class SandboxProfile(Record, frozen=True):
+class SandboxProfile(Record, frozen=True, gc=False):
     """Which arguments a sandbox would refuse; the kernel itself sandboxes nothing.
 
     Attributes:
@@ -85,7 +85,7 @@ class SandboxProfile(Record, frozen=True):
     allow_fs_write: tuple[str, ...] = ()
 
 
-class ResourceQuota(Record, frozen=True):
+class ResourceQuota(Record, frozen=True, gc=False):
     """How much agents may take; None is without limit.
 
     Attributes:
@@ -99,7 +99,7 @@ class ResourceQuota(Record, frozen=True):
     memory_writes_per_window: tuple[U32, U64] | None = None
 
 
-class GovernancePolicy(Record, frozen=True):
+class GovernancePolicy(Record, frozen=True, gc=False):
     """What agents may do: everything about governance that is data.
 
     Attributes:
@@ -127,24 +127,24 @@ class GovernancePolicy(Record, frozen=True):
     quota: ResourceQuota = ResourceQuota()
 
 
-class Allow(Record, frozen=True, tag="allow", tag_field="kind"):
+class Allow(Record, frozen=True, gc=False, tag="allow", tag_field="kind"):
     """It may be done."""
 
 
-class Deny(Record, frozen=True, tag="deny", tag_field="kind"):
+class Deny(Record, frozen=True, gc=False, tag="deny", tag_field="kind"):
     """It must not be done; `stage` is the stage that said so."""
 
     stage: str
     reason: str
 
 
-class RateLimited(Record, frozen=True, tag="rate_limited", tag_field="kind"):
+class RateLimited(Record, frozen=True, gc=False, tag="rate_limited", tag_field="kind"):
     """It must not be done yet."""
 
     retry_after_ms: U64
 
 
-class AskUser(Record, frozen=True, tag="ask_user", tag_field="kind"):
+class AskUser(Record, frozen=True, gc=False, tag="ask_user", tag_field="kind"):
     """A human must say so first."""
 
     reason: str
@@ -160,7 +160,7 @@ class AuditVerdict(StrEnum):
     DENY = "deny"
 
 
-class AuditEntry(Record, frozen=True):
+class AuditEntry(Record, frozen=True, gc=False):
     """What governance said about one call.
 
     Attributes:
@@ -180,7 +180,7 @@ class AuditEntry(Record, frozen=True):
     timestamp_ms: U64 = 0
 
 
-class RateSlot(Record, frozen=True):
+class RateSlot(Record, frozen=True, gc=False):
     """One call that counts against a rate limit.
 
     Attributes:
@@ -196,7 +196,7 @@ MEMORY_WRITES = "memory:write"
 """The name under which memory writes are counted."""
 
 
-class GovernedCall(Record, frozen=True):
+class GovernedCall(Record, frozen=True, gc=False):
     """A call as governance sees it.
 
     Attributes:

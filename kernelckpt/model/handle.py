@@ -26,30 +26,30 @@ class PageTier(StrEnum):
     SEMANTIC = "semantic"
 
 
-class Resident(Record, frozen=True, tag="resident", tag_field="kind"):
+class Resident(Record, frozen=True, gc=False, tag="resident", tag_field="kind"):
     """It lies in the context, whole."""
 
 
-class SpooledOut(Record, frozen=True, tag="spooled_out", tag_field="kind"):
+class SpooledOut(Record, frozen=True, gc=False, tag="spooled_out", tag_field="kind"):
     """A preview lies in the context; `r` is the reference of the whole."""
 
     r: str
 
 
-class PagedOut(Record, frozen=True, tag="paged_out", tag_field="kind"):
+class PagedOut(Record, frozen=True, gc=False, tag="paged_out", tag_field="kind"):
     """It lies in another tier."""
 
     tier: PageTier
 
 
-class Collapsed(Record, frozen=True, tag="collapsed", tag_field="kind"):
+class Collapsed(Record, frozen=True, gc=False, tag="collapsed", tag_field="kind"):
     """It is shown as a preview only, while the context is full."""
 
 
 Residency: TypeAlias = Resident | SpooledOut | PagedOut | Collapsed
 
 
-class Handle(Record, frozen=True):
+class Handle(Record, frozen=True, gc=False):
     """One thing that a context holds or refers to.
 
     Attributes:
@@ -72,7 +72,7 @@ class Handle(Record, frozen=True):
         return isinstance(self.residency, Resident)
 
 
-class SpooledResult(Record, frozen=True):
+class SpooledResult(Record, frozen=True, gc=False):
     """A tool result that was too large for the history, whole.
 
     Attributes:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from kernelckpt.model.record import Record
 
 
-class AgentIdentity(Record, frozen=True):
+class AgentIdentity(Record, frozen=True, gc=False):
     """An agent and its session; also the caller that governance sees.
 
     Attributes:

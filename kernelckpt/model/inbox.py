@@ -9,7 +9,7 @@ from kernelckpt.model.record import Record
 from kernelckpt.model.signal import RuntimeSignal
 
 
-class InboxEntry(Record, frozen=True):
+class InboxEntry(Record, frozen=True, gc=False):
     """One thing sent to a task: a message, a signal or a note.
 
     Attributes:
@@ -44,7 +44,7 @@ def lines_of(inbox: Mapping[int, InboxEntry]) -> tuple[str, ...]:
     return tuple(line for line in lines if line is not None)
 
 
-class SentKey(Record, frozen=True):
+class SentKey(Record, frozen=True, gc=False):
     """The key under which something was sent: sending it again changes nothing."""
 
     key: str

@@ -8,7 +8,7 @@ from kernelckpt.model.record import Record
 from kernelckpt.model.run_spec import AgentRunSpec
 
 
-class IsolationManifest(Record, frozen=True):
+class IsolationManifest(Record, frozen=True, gc=False):
     """The terms on which a child runs.
 
     Attributes:

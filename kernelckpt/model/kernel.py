@@ -6,7 +6,7 @@ from kernelckpt.model.record import Record
 from kernelckpt.model.scalar import U32, U64
 
 
-class KernelTotals(Record, frozen=True):
+class KernelTotals(Record, frozen=True, gc=False):
     """What belongs to no single task.
 
     Attributes:
@@ -28,7 +28,7 @@ class KernelTotals(Record, frozen=True):
     attention: str = ""
 
 
-class Value(Record, frozen=True):
+class Value(Record, frozen=True, gc=False):
     """An encoded value of a program (its state or input), with the version that wrote it."""
 
     data: bytes

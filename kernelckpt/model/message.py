@@ -21,13 +21,13 @@ class Role(StrEnum):
     TOOL = "tool"
 
 
-class Text(Record, frozen=True, tag="text", tag_field="type"):
+class Text(Record, frozen=True, gc=False, tag="text", tag_field="type"):
     """A piece of text."""
 
     text: str
 
 
-class Image(Record, frozen=True, tag="image", tag_field="type"):
+class Image(Record, frozen=True, gc=False, tag="image", tag_field="type"):
     """A picture: `url` or `data` (base64)."""
 
     url: str | None = None
@@ -36,14 +36,14 @@ class Image(Record, frozen=True, tag="image", tag_field="type"):
     detail: str | None = None
 
 
-class Audio(Record, frozen=True, tag="audio", tag_field="type"):
+class Audio(Record, frozen=True, gc=False, tag="audio", tag_field="type"):
     """A sound: base64 data."""
 
     data: str
     media_type: str
 
 
-class ToolResultPart(Record, frozen=True, tag="tool_result", tag_field="type"):
+class ToolResultPart(Record, frozen=True, gc=False, tag="tool_result", tag_field="type"):
     """What a tool answered to the call of this id."""
 
     call_id: str
@@ -54,7 +54,7 @@ class ToolResultPart(Record, frozen=True, tag="tool_result", tag_field="type"):
 ContentPart: TypeAlias = Text | Image | Audio | ToolResultPart
 
 
-class ToolCall(Record, frozen=True):
+class ToolCall(Record, frozen=True, gc=False):
     """A call that the assistant asks for; `arguments` is plain data."""
 
     id: str
@@ -62,7 +62,7 @@ class ToolCall(Record, frozen=True):
     arguments: Any = field(default_factory=dict)
 
 
-class Message(Record, frozen=True):
+class Message(Record, frozen=True, gc=False):
     """One message; never changed once made.
 
     Attributes:

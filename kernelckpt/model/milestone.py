@@ -12,23 +12,23 @@ from kernelckpt.model.record import Record
 from kernelckpt.model.scalar import U32
 
 
-class MachineCheck(Record, frozen=True, tag="machine_check", tag_field="kind"):
+class MachineCheck(Record, frozen=True, gc=False, tag="machine_check", tag_field="kind"):
     """A program decides."""
 
 
-class HarnessEval(Record, frozen=True, tag="harness_eval", tag_field="kind"):
+class HarnessEval(Record, frozen=True, gc=False, tag="harness_eval", tag_field="kind"):
     """The host decides."""
 
 
-class LlmJudge(Record, frozen=True, tag="llm_judge", tag_field="kind"):
+class LlmJudge(Record, frozen=True, gc=False, tag="llm_judge", tag_field="kind"):
     """A model decides."""
 
 
-class HumanApproval(Record, frozen=True, tag="human_approval", tag_field="kind"):
+class HumanApproval(Record, frozen=True, gc=False, tag="human_approval", tag_field="kind"):
     """A human decides."""
 
 
-class ExternalCommand(Record, frozen=True, tag="external_command", tag_field="kind"):
+class ExternalCommand(Record, frozen=True, gc=False, tag="external_command", tag_field="kind"):
     """A command's exit decides."""
 
     cmd: str
@@ -52,13 +52,13 @@ class RollbackPolicy(StrEnum):
     CONTINUE = "continue"
 
 
-class RetryPolicy(Record, frozen=True):
+class RetryPolicy(Record, frozen=True, gc=False):
     """How often a phase may be tried; 0 is without limit."""
 
     max_attempts: U32
 
 
-class MilestonePhase(Record, frozen=True):
+class MilestonePhase(Record, frozen=True, gc=False):
     """One phase.
 
     Attributes:
@@ -82,13 +82,13 @@ class MilestonePhase(Record, frozen=True):
     retry_policy: RetryPolicy | None = None
 
 
-class MilestoneContract(Record, frozen=True):
+class MilestoneContract(Record, frozen=True, gc=False):
     """The phases of a run, in order."""
 
     phases: tuple[MilestonePhase, ...]
 
 
-class MilestoneCheckResult(Record, frozen=True):
+class MilestoneCheckResult(Record, frozen=True, gc=False):
     """Whether a phase was passed, and why not."""
 
     phase_id: str
@@ -106,7 +106,7 @@ class MilestoneCheckResult(Record, frozen=True):
         return cls(phase_id, passed=False, reason=reason)
 
 
-class MilestoneProgress(Record, frozen=True):
+class MilestoneProgress(Record, frozen=True, gc=False):
     """Where a run stands in its contract: what is kept of the tracker.
 
     Attributes:

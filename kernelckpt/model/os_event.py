@@ -15,14 +15,14 @@ from kernelckpt.model.scalar import U32, U64
 _R = TypeVar("_R", bound=Record)
 
 
-class OsEvent(Record, frozen=True, kw_only=True, tag_field="kind"):
+class OsEvent(Record, frozen=True, gc=False, kw_only=True, tag_field="kind"):
     """What they share: a category and its primitive, where the writer gave them."""
 
     category: EventCategory | None = None
     primitive: EventPrimitive | None = None
 
 
-class Compressed(OsEvent, frozen=True, tag="compressed"):
+class Compressed(OsEvent, frozen=True, gc=False, tag="compressed"):
     """A range of messages was archived."""
 
     turn: U64
@@ -34,7 +34,7 @@ class Compressed(OsEvent, frozen=True, tag="compressed"):
     preserved_refs: tuple[str, ...] = ()
 
 
-class PageOut(OsEvent, frozen=True, tag="page_out"):
+class PageOut(OsEvent, frozen=True, gc=False, tag="page_out"):
     """Messages left the context."""
 
     turn: U64
@@ -44,14 +44,14 @@ class PageOut(OsEvent, frozen=True, tag="page_out"):
     message_count: U32 = field(default_factory=int)
 
 
-class PageIn(OsEvent, frozen=True, tag="page_in"):
+class PageIn(OsEvent, frozen=True, gc=False, tag="page_in"):
     """Entries came into the context."""
 
     turn: U64
     entry_count: U32
 
 
-class LargeResultSpooled(OsEvent, frozen=True, tag="large_result_spooled"):
+class LargeResultSpooled(OsEvent, frozen=True, gc=False, tag="large_result_spooled"):
     """A large tool result was put aside, but for a preview; sizes in bytes."""
 
     turn: U64
@@ -62,7 +62,7 @@ class LargeResultSpooled(OsEvent, frozen=True, tag="large_result_spooled"):
     spool_ref: str | None = None
 
 
-class CapabilityChanged(OsEvent, frozen=True, tag="capability_changed"):
+class CapabilityChanged(OsEvent, frozen=True, gc=False, tag="capability_changed"):
     """Capabilities came or went."""
 
     turn: U64
@@ -75,7 +75,7 @@ class CapabilityChanged(OsEvent, frozen=True, tag="capability_changed"):
     mount_reason: str | None = None
 
 
-class ContextRenewed(OsEvent, frozen=True, tag="context_renewed"):
+class ContextRenewed(OsEvent, frozen=True, gc=False, tag="context_renewed"):
     """The context was begun anew with what was carried over."""
 
     turn: U64
@@ -83,7 +83,7 @@ class ContextRenewed(OsEvent, frozen=True, tag="context_renewed"):
     handoff_ref: str
 
 
-class Suspended(OsEvent, frozen=True, tag="suspended"):
+class Suspended(OsEvent, frozen=True, gc=False, tag="suspended"):
     """A run waits for the outside."""
 
     turn: U64
@@ -91,7 +91,7 @@ class Suspended(OsEvent, frozen=True, tag="suspended"):
     pending_calls: tuple[str, ...] = ()
 
 
-class Resumed(OsEvent, frozen=True, tag="resumed"):
+class Resumed(OsEvent, frozen=True, gc=False, tag="resumed"):
     """A run goes on."""
 
     turn: U64
@@ -99,7 +99,7 @@ class Resumed(OsEvent, frozen=True, tag="resumed"):
     denied: tuple[str, ...] = ()
 
 
-class ToolGated(OsEvent, frozen=True, tag="tool_gated"):
+class ToolGated(OsEvent, frozen=True, gc=False, tag="tool_gated"):
     """A call waits for a human."""
 
     turn: U64
@@ -108,7 +108,7 @@ class ToolGated(OsEvent, frozen=True, tag="tool_gated"):
     reason: str
 
 
-class SignalDisposed(OsEvent, frozen=True, tag="signal_disposed"):
+class SignalDisposed(OsEvent, frozen=True, gc=False, tag="signal_disposed"):
     """The router decided about a signal."""
 
     turn: U64
@@ -117,21 +117,21 @@ class SignalDisposed(OsEvent, frozen=True, tag="signal_disposed"):
     queue_depth: U32
 
 
-class BudgetExceeded(OsEvent, frozen=True, tag="budget_exceeded"):
+class BudgetExceeded(OsEvent, frozen=True, gc=False, tag="budget_exceeded"):
     """A limit was reached; `budget` is its label."""
 
     turn: U64
     budget: str
 
 
-class CheckpointTaken(OsEvent, frozen=True, tag="checkpoint_taken"):
+class CheckpointTaken(OsEvent, frozen=True, gc=False, tag="checkpoint_taken"):
     """A point to roll back to was set."""
 
     turn: U64
     history_len: U32
 
 
-class Rollbacked(OsEvent, frozen=True, tag="rollbacked"):
+class Rollbacked(OsEvent, frozen=True, gc=False, tag="rollbacked"):
     """A turn was undone."""
 
     turn: U64
@@ -139,7 +139,7 @@ class Rollbacked(OsEvent, frozen=True, tag="rollbacked"):
     reason: str | None = None
 
 
-class AgentProcessChanged(OsEvent, frozen=True, tag="agent_process_changed"):
+class AgentProcessChanged(OsEvent, frozen=True, gc=False, tag="agent_process_changed"):
     """A child was spawned, or ended. Two-word labels are run together here: `readonly`, `systemonly`."""
 
     turn: U64
@@ -170,13 +170,13 @@ class AgentProcessChanged(OsEvent, frozen=True, tag="agent_process_changed"):
         )
 
 
-class AgentForgotten(OsEvent, frozen=True, tag="agent_forgotten"):
+class AgentForgotten(OsEvent, frozen=True, gc=False, tag="agent_forgotten"):
     """A child's row was dropped; kept in the log so that a replay drops its record too. No session event."""
 
     agent_id: str
 
 
-class MilestoneAdvanced(OsEvent, frozen=True, tag="milestone_advanced"):
+class MilestoneAdvanced(OsEvent, frozen=True, gc=False, tag="milestone_advanced"):
     """A phase was passed."""
 
     turn: U64
@@ -184,7 +184,7 @@ class MilestoneAdvanced(OsEvent, frozen=True, tag="milestone_advanced"):
     capabilities_unlocked: tuple[str, ...] = field(default_factory=lambda: ())
 
 
-class MilestoneBlocked(OsEvent, frozen=True, tag="milestone_blocked"):
+class MilestoneBlocked(OsEvent, frozen=True, gc=False, tag="milestone_blocked"):
     """A phase was not passed."""
 
     turn: U64
@@ -192,7 +192,7 @@ class MilestoneBlocked(OsEvent, frozen=True, tag="milestone_blocked"):
     reason: str
 
 
-class MilestoneEvidence(OsEvent, frozen=True, tag="milestone_evidence"):
+class MilestoneEvidence(OsEvent, frozen=True, gc=False, tag="milestone_evidence"):
     """What was shown for a phase."""
 
     turn: U64
@@ -200,7 +200,7 @@ class MilestoneEvidence(OsEvent, frozen=True, tag="milestone_evidence"):
     evidence: tuple[str, ...] = ()
 
 
-class MemoryWritten(OsEvent, frozen=True, tag="memory_written"):
+class MemoryWritten(OsEvent, frozen=True, gc=False, tag="memory_written"):
     """Something was remembered."""
 
     turn: U64
@@ -209,7 +209,7 @@ class MemoryWritten(OsEvent, frozen=True, tag="memory_written"):
     size_bytes: U64
 
 
-class MemoryQueried(OsEvent, frozen=True, tag="memory_queried"):
+class MemoryQueried(OsEvent, frozen=True, gc=False, tag="memory_queried"):
     """Memory was asked."""
 
     turn: U64
@@ -218,7 +218,7 @@ class MemoryQueried(OsEvent, frozen=True, tag="memory_queried"):
     requires_async_response: bool
 
 
-class MemoryValidationFailed(OsEvent, frozen=True, tag="memory_validation_failed"):
+class MemoryValidationFailed(OsEvent, frozen=True, gc=False, tag="memory_validation_failed"):
     """Something could not be remembered."""
 
     turn: U64

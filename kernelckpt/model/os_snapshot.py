@@ -6,7 +6,7 @@ from kernelckpt.model.record import Record
 from kernelckpt.model.scalar import U32, U64
 
 
-class ProcessRecord(Record, frozen=True):
+class ProcessRecord(Record, frozen=True, gc=False):
     """A child as of its last change; `state` is a label."""
 
     turn: U64
@@ -15,7 +15,7 @@ class ProcessRecord(Record, frozen=True):
     state: str
 
 
-class SuspendRecord(Record, frozen=True):
+class SuspendRecord(Record, frozen=True, gc=False):
     """A suspension."""
 
     turn: U64
@@ -23,14 +23,14 @@ class SuspendRecord(Record, frozen=True):
     pending_calls: tuple[str, ...] = ()
 
 
-class BudgetExceededRecord(Record, frozen=True):
+class BudgetExceededRecord(Record, frozen=True, gc=False):
     """A limit that was reached."""
 
     turn: U64
     budget: str
 
 
-class SignalDisposedRecord(Record, frozen=True):
+class SignalDisposedRecord(Record, frozen=True, gc=False):
     """What the router decided about a signal."""
 
     turn: U64
@@ -39,7 +39,7 @@ class SignalDisposedRecord(Record, frozen=True):
     queue_depth: U32
 
 
-class OsSnapshot(Record, frozen=True):
+class OsSnapshot(Record, frozen=True, gc=False):
     """The replayed view.
 
     Attributes:
@@ -73,7 +73,7 @@ class OsSnapshot(Record, frozen=True):
     suspended: bool = False
 
 
-class EventFold(Record, frozen=True):
+class EventFold(Record, frozen=True, gc=False):
     """The event log as far as it was folded; the events since lie in a stream.
 
     Attributes:

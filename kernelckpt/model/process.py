@@ -51,7 +51,7 @@ def inheritance_of(role: AgentRole) -> ContextInheritance:
     return _INHERITANCE[role]
 
 
-class ProcInfo(Record, frozen=True):
+class ProcInfo(Record, frozen=True, gc=False):
     """The identity of a child; a root task has none.
 
     Attributes:

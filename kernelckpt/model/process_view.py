@@ -9,7 +9,7 @@ from kernelckpt.model.result import SubAgentResult
 from kernelckpt.model.tcb import Tcb
 
 
-class AgentProcess(Struct, frozen=True):
+class AgentProcess(Struct, frozen=True, gc=False):
     """A child as its parent sees it.
 
     Attributes:

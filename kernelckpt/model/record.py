@@ -5,5 +5,5 @@ from __future__ import annotations
 from msgspec import Struct
 
 
-class Record(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Record(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """A frozen record of the state. A change puts a new one in its place."""

@@ -7,7 +7,7 @@ from kernelckpt.model.message import Message
 from kernelckpt.model.record import Record
 
 
-class OpenRequest(Record, frozen=True):
+class OpenRequest(Record, frozen=True, gc=False):
     """A reply that waits for the results of its calls.
 
     Attributes:

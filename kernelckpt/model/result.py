@@ -10,7 +10,7 @@ from kernelckpt.model.scalar import U32, U64
 from kernelckpt.model.termination import TerminationReason
 
 
-class LoopResult(Record, frozen=True):
+class LoopResult(Record, frozen=True, gc=False):
     """The result of a task.
 
     Attributes:
@@ -46,7 +46,7 @@ class LoopResult(Record, frozen=True):
         return self.termination is TerminationReason.COMPLETED
 
 
-class SubAgentResult(Record, frozen=True):
+class SubAgentResult(Record, frozen=True, gc=False):
     """The result of a child, with its id."""
 
     agent_id: str

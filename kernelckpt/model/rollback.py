@@ -7,7 +7,7 @@ from typing import TypeAlias
 from kernelckpt.model.record import Record
 
 
-class _Reason(Record, frozen=True, tag_field="kind"):
+class _Reason(Record, frozen=True, gc=False, tag_field="kind"):
     """What the reasons share: `kind` tells them apart."""
 
     @property
@@ -16,35 +16,35 @@ class _Reason(Record, frozen=True, tag_field="kind"):
         return str(self.__struct_config__.tag)
 
 
-class FatalToolError(_Reason, frozen=True, tag="fatal_tool_error"):
+class FatalToolError(_Reason, frozen=True, gc=False, tag="fatal_tool_error"):
     """A tool failed in a way after which its turn makes no sense."""
 
     tool_name: str
     error: str
 
 
-class GovernanceRefusal(_Reason, frozen=True, tag="governance_denied"):
+class GovernanceRefusal(_Reason, frozen=True, gc=False, tag="governance_denied"):
     """Governance refused a call, an effect or a spawn."""
 
     tool_name: str
     reason: str
 
 
-class ProviderFailure(_Reason, frozen=True, tag="provider_failure"):
+class ProviderFailure(_Reason, frozen=True, gc=False, tag="provider_failure"):
     """The model's provider failed."""
 
     error: str
 
 
-class TimedOut(_Reason, frozen=True, tag="timeout"):
+class TimedOut(_Reason, frozen=True, gc=False, tag="timeout"):
     """It took too long."""
 
 
-class UserInterrupt(_Reason, frozen=True, tag="user_interrupt"):
+class UserInterrupt(_Reason, frozen=True, gc=False, tag="user_interrupt"):
     """A human broke in."""
 
 
-class MalformedReplay(_Reason, frozen=True, tag="malformed_replay"):
+class MalformedReplay(_Reason, frozen=True, gc=False, tag="malformed_replay"):
     """What the agent said cannot be gone on from."""
 
     reason: str

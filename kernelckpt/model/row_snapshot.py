@@ -23,7 +23,7 @@ def null() -> None:
     """The default of an optional field that is written as null; plain defaults are not written."""
 
 
-class ResultSnapshot(Record, frozen=True):
+class ResultSnapshot(Record, frozen=True, gc=False):
     """A child's whole result; a snapshot of the original has the termination only.
 
     Attributes:
@@ -55,7 +55,7 @@ class ResultSnapshot(Record, frozen=True):
         return SubAgentResult(task_id if self.agent_id is None else self.agent_id, LoopResult(**facts))
 
 
-class ProcInfoSnapshot(Record, frozen=True):
+class ProcInfoSnapshot(Record, frozen=True, gc=False):
     """A child's identity; the attributes are those of `ProcInfo`."""
 
     parent_session_id: str
@@ -76,7 +76,7 @@ class ProcInfoSnapshot(Record, frozen=True):
         return ProcInfo(self.parent_session_id, self.role, self.isolation, self.context_inheritance, result)
 
 
-class TcbSnapshot(Record, frozen=True, kw_only=True):
+class TcbSnapshot(Record, frozen=True, gc=False, kw_only=True):
     """A row.
 
     Attributes:

@@ -14,7 +14,7 @@ from kernelckpt.model.process import AgentIsolation, AgentRole
 from kernelckpt.model.record import Record
 
 
-class AgentRunSpec(Record, frozen=True):
+class AgentRunSpec(Record, frozen=True, gc=False):
     """The specification of an agent's run.
 
     Attributes:
@@ -52,7 +52,7 @@ class Lane(StrEnum):
     VERIFY = "verify"
 
 
-class RuntimeTask(Record, frozen=True, omit_defaults=False):
+class RuntimeTask(Record, frozen=True, gc=False, omit_defaults=False):
     """What a run is started with.
 
     Attributes:

@@ -65,7 +65,7 @@ class RunPriority(IntEnum):
     CRITICAL = 255
 
 
-class RuntimeSignal(Record, frozen=True):
+class RuntimeSignal(Record, frozen=True, gc=False):
     """Something that happened outside.
 
     Attributes:
@@ -89,7 +89,7 @@ class RuntimeSignal(Record, frozen=True):
     id: str = field(default_factory=lambda: str(uuid4()))
 
 
-class QueuedSignal(Record, frozen=True):
+class QueuedSignal(Record, frozen=True, gc=False):
     """A signal that waits in the router's queue, and the task it is for (None: whoever may take it)."""
 
     signal: RuntimeSignal

@@ -53,7 +53,7 @@ class RowTable(Protocol):
         """Every row."""
 
 
-class KernelSnapshot(Record, frozen=True):
+class KernelSnapshot(Record, frozen=True, gc=False):
     """The state at one commit, whole: a kernel can go on from it.
 
     The first five fields are the original's. Of the others, those `by task` hold what belongs to a task under

@@ -19,7 +19,7 @@ class StateKind(StrEnum):
     DONE = "done"
 
 
-class TaskState(Record, frozen=True):
+class TaskState(Record, frozen=True, gc=False):
     """Ready, running, blocked (a continuation is in flight), suspended (the outside decides), or done.
 
     Attributes:

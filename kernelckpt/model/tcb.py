@@ -11,7 +11,7 @@ from kernelckpt.model.task_state import StateKind, TaskState
 from kernelckpt.model.wait import WaitReason
 
 
-class Tcb(Record, frozen=True):
+class Tcb(Record, frozen=True, gc=False):
     """One task. A change puts a new row in its place.
 
     Attributes:

@@ -18,7 +18,7 @@ class WaitKind(StrEnum):
     EXTERNAL = "external"
 
 
-class WaitReason(Record, frozen=True):
+class WaitReason(Record, frozen=True, gc=False):
     """What must happen before the task can go on.
 
     Attributes:

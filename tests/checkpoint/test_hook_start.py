@@ -252,3 +252,45 @@ async def test_a_start_that_is_cancelled_lets_go_of_the_run():
         await entering
     await other.release("run", held.epoch)
     assert await say(other, "one") == ["one"]
+
+
+class WatchedStorage:
+    """Counts what is read, and does something just before the run is acquired."""
+
+    def __init__(self, storage, before):
+        self._storage, self._before = storage, before
+        self.reads = 0
+
+    def __getattr__(self, name):
+        return getattr(self._storage, name)
+
+    async def read(self, *arguments, **options):
+        self.reads += 1
+        return await self._storage.read(*arguments, **options)
+
+    async def acquire(self, *arguments, **options):
+        await self._before()
+        return await self._storage.acquire(*arguments, **options)
+
+
+async def nothing():
+    return
+
+
+async def test_a_run_that_nobody_added_to_is_read_once():
+    storage = MemoryStorage()
+    await say(storage, "one")
+    entries = len(await list_checkpoints(storage, "run"))
+    watched = WatchedStorage(storage, nothing)
+    assert await say(watched, "two") == ["one", "two"]
+    assert watched.reads == entries
+
+
+async def test_what_an_owner_adds_between_the_rehearsal_and_its_leaving_is_restored():
+    storage = MemoryStorage()
+    await say(storage, "one")
+
+    async def another_life():
+        await say(storage, "two")
+
+    assert await say(WatchedStorage(storage, another_life), "three") == ["one", "two", "three"]
