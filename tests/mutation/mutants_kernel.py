@@ -56,9 +56,16 @@ KERNEL = (
     Mutant(
         name="an owner is disturbed by a host that could not go on",
         file=HOOK,
-        old="await self._rehearse(storage, kernel)",
-        new="pass",
+        old="known = await self._rehearse(storage, kernel)",
+        new="known = None",
         tests=(START + "a_missing_program_is_named_and_the_owner_is_not_disturbed",),
+    ),
+    Mutant(
+        name="what was read before the run was owned is taken for what is there",
+        file="log/run_log.py",
+        old="if known is not None and await is_current(",
+        new="if known is not None or await is_current(",
+        tests=(START + "what_an_owner_adds_between_the_rehearsal_and_its_leaving_is_restored",),
     ),
     Mutant(
         name="a start that failed keeps the run",
