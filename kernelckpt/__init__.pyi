@@ -1,3 +1,4 @@
+from . import errors
 from .abc import Clock, Commit, Hook, KernelHost, RuntimeHook, StorageBackend
 from .checkpoint.hook import CheckpointHook
 from .checkpoint.load import load
@@ -216,6 +217,7 @@ __all__ = [
     "VerifyReport",
     "WaitKind",
     "WaitReason",
+    "errors",
     "load",
     "open_storage",
     "rekey",

@@ -95,6 +95,7 @@ class StorageBackend(ABC):
 
         On return every entry and blob that listing shows is durable (synced by this call if need be), the
         new epoch is durable, and every entry that an older epoch adds from now on is void: never listed.
+        An owner that acquired the run through this very object is not asked: it is fenced.
 
         Args:
             run_id: the run.

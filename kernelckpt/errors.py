@@ -290,7 +290,10 @@ class UnknownKeyError(EncryptionError):
 class PlaintextError(EncryptionError):
     """Not encrypted, although there are keys: it was begun without, or somebody put it there."""
 
-    hint = "for a run that was begun without keys: KeyRing(..., accept_plaintext=True), then `rekey` it"
+    hint = (
+        "for a run that was begun without keys: KeyRing(..., accept_plaintext=True), on the command line "
+        "--accept-plaintext; `rekey` encrypts it"
+    )
 
 
 class RestoreError(KernelCkptError):

@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Literal
 
 import anyio
 from msgspec.structs import replace
@@ -27,11 +26,9 @@ from kernelckpt.codec.codec import Codec
 from kernelckpt.codec.key_ring import KeyRing
 from kernelckpt.codec.record import encode_record
 from kernelckpt.errors import NotFoundError, RestoreError, UsageError
-from kernelckpt.log import CheckpointInfo, LoadedRun, LogOptions, Retention, RunLog, read_run
+from kernelckpt.log import CheckpointInfo, LoadedRun, LogOptions, OnCorruption, Retention, RunLog, read_run
 from kernelckpt.model.signal import RuntimeSignal, Urgency
 from kernelckpt.storage import open_storage
-
-OnCorruption = Literal["refuse", "fall_back"]
 
 
 def is_urgent(item: RuntimeSignal) -> bool:

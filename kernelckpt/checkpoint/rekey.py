@@ -34,11 +34,13 @@ async def rekey(
     *,
     compression: int | None = None,
     owner_wait: float = 0.0,
+    remove_set_aside: bool = False,
 ) -> RekeyReport:
     """Write the newest state of a run as a base under the active key, items and all, and remove the rest.
 
-    Earlier checkpoints cannot be restored any more. The run must not have a living owner. For one that was
-    begun without keys, give a ring that accepts plaintext.
+    Earlier checkpoints cannot be restored any more. The run must not have a living owner; a kernel that owns
+    it through this very storage object is fenced. For one that was begun without keys, give a ring that
+    accepts plaintext.
 
     Args:
         storage: where the run is kept.
@@ -46,6 +48,8 @@ async def rekey(
         keys: the active key, and those that the run is encrypted with so far.
         compression: the zstandard level to compress with; None not to compress.
         owner_wait: for how many seconds to ask again while its owner is alive.
+        remove_set_aside: remove also what a fall-back has set aside, and what is damaged: nobody can encrypt
+            that anew.
 
     Raises:
         NotFoundError: no such run.
@@ -63,7 +67,7 @@ async def rekey(
         loaded = log.loaded
         live = [*loaded.records.items(), *((key, None) for key in loaded.streams)]
         checkpoint = await log.write_base(iter(live), "rekey", copy_items=True)
-        removed = await log.prune(Retention(bases=1))
+        removed = await log.prune(Retention(bases=1, set_aside=not remove_set_aside))
     finally:
         await log.aclose()
     left = await list_checkpoints(storage, run_id, codec=codec)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from functools import cache
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -33,6 +34,13 @@ COMMANDS = {
 """What each command does, in the first words of its own help; its module is imported when it is called."""
 
 
+@cache
+def _command(name: str) -> Any:
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    alone.command(name)(getattr(import_module(f"kernelckpt.cli.{name}"), name))
+    return typer.main.get_command(alone)
+
+
 class _Commands(TyperGroup):
     """The commands, each imported when it is needed: most are not, and all together take a while."""
 
@@ -42,11 +50,7 @@ class _Commands(TyperGroup):
 
     @override
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in COMMANDS:
-            return None
-        alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-        alone.command(cmd_name)(getattr(import_module(f"kernelckpt.cli.{cmd_name}"), cmd_name))
-        return typer.main.get_command(alone)
+        return _command(cmd_name) if cmd_name in COMMANDS else None
 
     @override
     def format_commands(self, ctx: Any, formatter: Any) -> None:

@@ -22,6 +22,6 @@ def keys_at_hand(file: Path | None, *, accept_plaintext: bool = False) -> KeyRin
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             hint = "a file of lines id:base64, the active key first"
             raise UsageError(f"key file {str(file)!r}: {reason}", hint=hint) from error
-    else:
-        text = os.environ.get(KEYS_VARIABLE, "")
-    return KeyRing.parse(text, accept_plaintext=accept_plaintext) if text.strip() else None
+        return KeyRing.parse(text, accept_plaintext=accept_plaintext)
+    text = os.environ.get(KEYS_VARIABLE, "")
+    return KeyRing.parse(text, accept_plaintext=accept_plaintext) if text else None

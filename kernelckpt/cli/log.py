@@ -16,6 +16,7 @@ from kernelckpt.cli.option import (
     JsonOption,
     KeyFileOption,
     LimitOption,
+    PlaintextOption,
     RunArgument,
     StorageOption,
 )
@@ -43,6 +44,7 @@ def log(
     *,
     storage: StorageOption = DEFAULT_STORAGE,
     key_file: KeyFileOption = None,
+    accept_plaintext: PlaintextOption = False,
     limit: LimitOption = _NEWEST,
     json: JsonOption = False,
 ) -> None:
@@ -52,7 +54,7 @@ def log(
     """
 
     async def work(opened: StorageBackend) -> None:
-        codec = Codec(keys_at_hand(key_file))
+        codec = Codec(keys_at_hand(key_file, accept_plaintext=accept_plaintext))
         with progress("reading checkpoints"):
             found = await list_checkpoints(opened, run, newest=limit + 1 if limit else None, codec=codec)
         newest_first = found[::-1]

@@ -31,6 +31,10 @@ KeyFileOption: TypeAlias = Annotated[
     ),
 ]
 
+PlaintextOption: TypeAlias = Annotated[
+    bool, typer.Option("--accept-plaintext", help="With keys: read what is not encrypted, too.")
+]
+
 RunArgument: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 CheckpointArgument: TypeAlias = Annotated[
     str,

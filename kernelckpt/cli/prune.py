@@ -12,7 +12,14 @@ from kernelckpt.checkpoint.prune import rehearse_prune
 from kernelckpt.cli.command import print_json, run_with_storage
 from kernelckpt.cli.display import counted, shown, size_text
 from kernelckpt.cli.keys import keys_at_hand
-from kernelckpt.cli.option import DEFAULT_STORAGE, JsonOption, KeyFileOption, RunArgument, StorageOption
+from kernelckpt.cli.option import (
+    DEFAULT_STORAGE,
+    JsonOption,
+    KeyFileOption,
+    PlaintextOption,
+    RunArgument,
+    StorageOption,
+)
 from kernelckpt.cli.progress import progress
 from kernelckpt.log import PruneReport, Retention
 
@@ -22,6 +29,7 @@ def prune(
     *,
     storage: StorageOption = DEFAULT_STORAGE,
     key_file: KeyFileOption = None,
+    accept_plaintext: PlaintextOption = False,
     bases: Annotated[int, typer.Option(min=1, metavar="N", help="Keep so many of the newest bases.")] = 2,
     pin: Annotated[
         list[int] | None, typer.Option(min=1, metavar="SEQ", help="Keep this checkpoint; may be repeated.")
@@ -39,7 +47,7 @@ def prune(
     retention = Retention(bases=bases, pins=tuple(pin or ()))
 
     async def work(opened: StorageBackend) -> None:
-        keys = keys_at_hand(key_file)
+        keys = keys_at_hand(key_file, accept_plaintext=accept_plaintext)
         with progress("pruning"):
             do = rehearse_prune if dry_run else prune_run
             report = await do(opened, run, retention, keys=keys)

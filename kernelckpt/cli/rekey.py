@@ -12,7 +12,14 @@ from kernelckpt.checkpoint.rekey import rekey as rekey_run
 from kernelckpt.cli.command import print_json, run_with_storage
 from kernelckpt.cli.display import shown, size_text
 from kernelckpt.cli.keys import keys_at_hand
-from kernelckpt.cli.option import DEFAULT_STORAGE, JsonOption, KeyFileOption, RunArgument, StorageOption
+from kernelckpt.cli.option import (
+    DEFAULT_STORAGE,
+    JsonOption,
+    KeyFileOption,
+    PlaintextOption,
+    RunArgument,
+    StorageOption,
+)
 from kernelckpt.cli.progress import progress
 from kernelckpt.errors import UsageError
 
@@ -22,12 +29,16 @@ def rekey(
     *,
     storage: StorageOption = DEFAULT_STORAGE,
     key_file: KeyFileOption = None,
-    accept_plaintext: Annotated[
-        bool, typer.Option("--accept-plaintext", help="The run, or a part of it, is not encrypted yet.")
-    ] = False,
+    accept_plaintext: PlaintextOption = False,
     compression: Annotated[
         int | None, typer.Option(min=1, max=22, metavar="LEVEL", help="Compress with zstandard.")
     ] = None,
+    remove_set_aside: Annotated[
+        bool,
+        typer.Option(
+            "--remove-set-aside", help="Remove also what a fall-back set aside, and what is damaged."
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Encrypt a run anew with the active key.
@@ -41,7 +52,9 @@ def rekey(
         if keys is None:
             raise UsageError("no keys", hint="--key-file FILE, or set KERNELCKPT_KEYS")
         with progress("writing"):
-            report = await rekey_run(opened, run, keys, compression=compression)
+            report = await rekey_run(
+                opened, run, keys, compression=compression, remove_set_aside=remove_set_aside
+            )
         if json:
             print_json(
                 {
@@ -66,4 +79,6 @@ def _print(run: str, report: RekeyReport) -> None:
     )
     others = [key_id or "none" for key_id in report.key_ids if key_id != checkpoint.key]
     if others:
-        typer.echo(f"note: what a fall-back set aside is still under: {', '.join(others)}")
+        typer.echo(
+            f"note: what a fall-back set aside is still under: {', '.join(others)} (--remove-set-aside)"
+        )

@@ -17,6 +17,7 @@ from kernelckpt.cli.option import (
     JsonOption,
     KeyFileOption,
     LimitOption,
+    PlaintextOption,
     StorageOption,
 )
 from kernelckpt.cli.progress import progress
@@ -38,13 +39,14 @@ def runs(
     *,
     storage: StorageOption = DEFAULT_STORAGE,
     key_file: KeyFileOption = None,
+    accept_plaintext: PlaintextOption = False,
     limit: LimitOption = DEFAULT_LIMIT,
     json: JsonOption = False,
 ) -> None:
     """List the runs of a storage."""
 
     async def work(opened: StorageBackend) -> None:
-        codec = Codec(keys_at_hand(key_file))
+        codec = Codec(keys_at_hand(key_file, accept_plaintext=accept_plaintext))
         names = await opened.list_runs()
         found = []
         with progress("reading runs") as step:

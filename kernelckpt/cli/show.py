@@ -19,6 +19,7 @@ from kernelckpt.cli.option import (
     JsonOption,
     KeyFileOption,
     LimitOption,
+    PlaintextOption,
     StorageOption,
 )
 from kernelckpt.cli.progress import progress
@@ -47,6 +48,7 @@ def show(
     *,
     storage: StorageOption = DEFAULT_STORAGE,
     key_file: KeyFileOption = None,
+    accept_plaintext: PlaintextOption = False,
     task: Annotated[
         str | None, typer.Option("--task", "-t", metavar="ID", help="Show one task with its context.")
     ] = None,
@@ -61,7 +63,7 @@ def show(
     wanted = RunReference.parse(run)
 
     async def work(opened: StorageBackend) -> None:
-        codec = Codec(keys_at_hand(key_file))
+        codec = Codec(keys_at_hand(key_file, accept_plaintext=accept_plaintext))
         with progress("reading"):
             loaded = await read_run(opened, wanted.run_id, wanted.at, codec=codec)
             snapshot = snapshot_of_run(loaded)

@@ -22,6 +22,7 @@ from kernelckpt.cli.option import (
     JsonOption,
     KeyFileOption,
     LimitOption,
+    PlaintextOption,
     StorageOption,
 )
 from kernelckpt.cli.progress import progress
@@ -51,6 +52,7 @@ def verify(
     ] = None,
     storage: StorageOption = DEFAULT_STORAGE,
     key_file: KeyFileOption = None,
+    accept_plaintext: PlaintextOption = False,
     limit: LimitOption = DEFAULT_LIMIT,
     json: JsonOption = False,
 ) -> None:
@@ -63,7 +65,7 @@ def verify(
     wanted = RunReference.parse(run)
 
     async def work(opened: StorageBackend) -> ExitCode:
-        keys = keys_at_hand(key_file)
+        keys = keys_at_hand(key_file, accept_plaintext=accept_plaintext)
         scheduler = None if app is None else make_scheduler(app)
         with progress("verifying") as step:
             report = await verify_run(

@@ -10,6 +10,7 @@ from msgspec import Struct
 from kernelckpt.abc import Append, Change, Key, Put, Remove
 from kernelckpt.codec.envelope import MAX_PAYLOAD_BYTES
 from kernelckpt.codec.frame import (
+    FRAME_TAG_BYTES,
     ITEMS,
     RECORDS,
     UNREADABLE,
@@ -34,6 +35,8 @@ class Reference(Struct, frozen=True):
         offset: where the frame begins in the entry or blob.
         length: the frame's length, in bytes.
         start: the index of its first item in the stream.
+        tag: the beginning of the frame's digest if it is encrypted, else empty: who can read the reference
+            knows which frame is meant, and another one of that place is none.
     """
 
     blob: str
@@ -42,6 +45,7 @@ class Reference(Struct, frozen=True):
     offset: int
     length: int
     start: int
+    tag: bytes = b""
 
 
 class StreamIndex(Struct, frozen=True):
@@ -73,8 +77,10 @@ def encode_index(index: StreamIndex) -> bytes:
 
 
 def encode_reference(reference: Reference) -> bytes:
-    """A reference in packed form, 8 to 25 bytes for an entry."""
-    tail = (reference.offset, reference.length, reference.start)
+    """A reference in packed form, 8 to 35 bytes for an entry."""
+    tail: tuple[int | bytes, ...] = (reference.offset, reference.length, reference.start)
+    if reference.tag:
+        tail = (*tail, reference.tag)
     if reference.blob:
         return encode_plain((reference.blob, *tail))
     return encode_plain((reference.epoch, reference.sequence, *tail))
@@ -112,11 +118,15 @@ def decode_index(frame: Frame, where: str) -> list[StreamIndex]:
 
 def each_reference(packed: bytes | bytearray, where: str) -> Iterator[Reference]:
     """Packed references one after the other, in order."""
-    for value in _objects(packed, where, _STREAM):
-        if len(value) == _STREAM and all(map(_is_count, value)):
-            yield Reference("", *value)
-        elif len(value) == _SET and type(value[0]) is str and value[0] and all(map(_is_count, value[1:])):
-            yield Reference(value[0], 0, 0, *value[1:])
+    for value in _objects(packed, where, _STREAM + 1):
+        has_tag = bool(value) and type(value[-1]) is bytes and len(value[-1]) == FRAME_TAG_BYTES
+        *place, tag = value if has_tag else (*value, b"")
+        if len(place) == _STREAM and all(map(_is_count, place)):
+            epoch, sequence, offset, length, start = place
+            yield Reference("", epoch, sequence, offset, length, start, tag)
+        elif len(place) == _SET and type(place[0]) is str and place[0] and all(map(_is_count, place[1:])):
+            blob, offset, length, start = place
+            yield Reference(blob, 0, 0, offset, length, start, tag)
         else:
             raise DecodeError(f"{where}: not a reference", path=where)
 

@@ -25,6 +25,8 @@ TAG_BYTES = 16
 SALT_BYTES = 16
 _NONCE_BYTES = 12
 _MIN_COMPRESS_BYTES = 128
+MAX_RATIO = 256
+"""How many times as large as its compressed form a payload may be: what expands further is a bomb."""
 _DIGEST_KEY = b"kernelckpt digests"
 _FRAME_KEY = b"kernelckpt frames "
 
@@ -49,6 +51,11 @@ class Wrapper:
         self._cipher = _cipher(key, self._salt) if key_id else None
 
     @property
+    def compresses(self) -> bool:
+        """Whether it tries to make payloads smaller."""
+        return self._compressor is not None
+
+    @property
     def changes_payloads(self) -> bool:
         """Whether payloads are not written as they are."""
         return self._cipher is not None or self._compressor is not None
@@ -64,7 +71,7 @@ class Wrapper:
         encoding = PLAIN
         if self._compressor is not None and len(payload) >= _MIN_COMPRESS_BYTES:
             packed = self._compressor.compress(payload)
-            if len(packed) < len(payload):
+            if len(packed) < len(payload) <= MAX_RATIO * len(packed):
                 payload, encoding = packed, COMPRESSED
         if self._cipher is not None:
             encoding |= SEALED
@@ -72,6 +79,10 @@ class Wrapper:
             name = self.key_id.encode()
             payload = b"".join((bytes((len(name),)), name, self._salt, box))
         return encoding, payload
+
+
+class ForgedError(CorruptionError):
+    """What was encrypted cannot have been encrypted with this key for this place."""
 
 
 class SealedPayload(Struct, frozen=True):
@@ -98,14 +109,14 @@ class SealedPayload(Struct, frozen=True):
         """What was encrypted.
 
         Raises:
-            CorruptionError: it was not encrypted with this key for this place.
+            ForgedError: it was not encrypted with this key for this place.
         """
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - an extra
 
         try:
             return _cipher(key, self.salt).decrypt(_nonce(offset), self.box, _aad(place, encoding))
         except InvalidTag as error:
-            raise CorruptionError(f"{where}: it was not encrypted for this place") from error
+            raise ForgedError(f"{where}: it was not encrypted for this place") from error
 
 
 @lru_cache(maxsize=64)
@@ -124,7 +135,7 @@ def decompress(payload: bytes, where: str) -> bytes:
     zstandard = _zstandard()
     try:
         size = zstandard.frame_content_size(payload)
-        if not 0 <= size <= MAX_PAYLOAD_BYTES:
+        if not 0 <= size <= min(MAX_PAYLOAD_BYTES, MAX_RATIO * len(payload)):
             said = "no size" if size < 0 else f"{size} bytes"
             raise DecodeError(f"{where}: it says {said} of what was compressed", path=where)
         reader = zstandard.ZstdDecompressor(max_window_size=MAX_PAYLOAD_BYTES)
@@ -149,7 +160,7 @@ def _zstandard() -> Any:
     try:
         import zstandard  # noqa: PLC0415 - an extra: only compressed runs need it
     except ImportError as error:
-        hint = "pip install 'kernelckpt[compression]'"
+        hint = "pip install 'kernelckpt[compression]', or '.[compression]' in a checkout"
         raise UsageError("compression needs the package zstandard", hint=hint) from error
     return zstandard
 

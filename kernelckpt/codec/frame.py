@@ -11,14 +11,15 @@ from msgspec import Struct
 from msgspec.msgpack import Encoder
 
 from kernelckpt.codec.codec import PLAIN_CODEC, Codec, key_of_payload
-from kernelckpt.codec.envelope import MAX_PAYLOAD_BYTES, PLAIN
+from kernelckpt.codec.envelope import MAX_PAYLOAD_BYTES, PLAIN, SEALED, ForgedError
 from kernelckpt.codec.version import FORMAT, FORMAT_VERSION, check_version
-from kernelckpt.errors import CorruptionError, DecodeError
+from kernelckpt.errors import CorruptionError, DecodeError, UnknownKeyError
 
 RECORDS, ITEMS, STREAMS, BASE = 1, 2, 3, 4
 """Types of frames: records set and removed, items of one stream, references to items, facts of a base."""
 
 DIGEST_BYTES = 16
+FRAME_TAG_BYTES = 8
 NO_DIGEST = bytes(DIGEST_BYTES)
 
 MAX_FRAMES = 1 << 24
@@ -54,6 +55,7 @@ class Frame(Struct, frozen=True):
         offset: where it begins in its container.
         length: its length in the container, in bytes.
         payload: the payload, decrypted and decompressed.
+        tag: the beginning of its digest if it is encrypted; a reference to it holds that. Empty for others.
     """
 
     type: int
@@ -61,6 +63,7 @@ class Frame(Struct, frozen=True):
     offset: int
     length: int
     payload: bytes
+    tag: bytes = b""
 
 
 def entry_origin(run_id: str, epoch: int, sequence: int) -> bytes:
@@ -101,6 +104,11 @@ def frame_digest(
     return hashlib.blake2b(origin + head, digest_size=DIGEST_BYTES)
 
 
+def frame_tag(digest: bytes, encoding: int) -> bytes:
+    """What a reference to a frame holds of its digest: nothing if the frame is not encrypted."""
+    return digest[:FRAME_TAG_BYTES] if encoding & SEALED else b""
+
+
 def frame_head(
     kind: int, digest: bytes, size: int, *, version: int = FORMAT_VERSION, encoding: int = PLAIN
 ) -> bytes:
@@ -124,11 +132,21 @@ def closing(digest: Digest, frames: int) -> tuple[bytes, bytes]:
     return encode_plain((_END, frames, value)), value
 
 
-def decode_frame(data: bytes, origin: bytes, offset: int, where: str, codec: Codec = PLAIN_CODEC) -> Frame:
+def decode_frame(
+    data: bytes, origin: bytes, offset: int, where: str, codec: Codec = PLAIN_CODEC, *, tag: bytes = b""
+) -> Frame:
     """The one frame that spans exactly these bytes, as a ranged read of a container gives them.
 
+    Args:
+        data: the bytes.
+        origin: that of its container.
+        offset: where it begins there.
+        where: the place, for errors.
+        codec: what is at hand to read it.
+        tag: what the reference to it holds of its digest; empty for a frame that is not encrypted.
+
     Raises:
-        CorruptionError: its digest does not fit.
+        CorruptionError: its digest does not fit, or it is not the one that is referred to.
         DecodeError: it is no frame.
         EncryptionError: it is not encrypted with a key at hand, or should be.
     """
@@ -141,7 +159,15 @@ def decode_frame(data: bytes, origin: bytes, offset: int, where: str, codec: Cod
     if unpacker.tell() != len(data):
         raise DecodeError(f"{where}: bytes beside the frame", path=where)
     raw = _RawFrame.of(fields, _Place(origin, offset, len(data), where))
-    return raw.decode(codec, key_of_payload(raw.encoding, raw.payload, where))
+    key_id = key_of_payload(raw.encoding, raw.payload, where)
+    codec.key(key_id, where)
+    if frame_tag(raw.digest, raw.encoding) != tag:
+        raise CorruptionError(f"{where}: it is not the frame that is referred to")
+    try:
+        return raw.decode(codec, key_id)
+    except ForgedError as error:  # it is the one that was written, so that the key is another
+        message = f"{where}: not written with the key {key_id!r} that is at hand"
+        raise UnknownKeyError(message, key_id=key_id) from error
 
 
 def new_unpacker(buffer_bytes: int, *, array: int = _HEADER_FIELDS) -> msgpack.Unpacker:
@@ -208,7 +234,8 @@ class _RawFrame(Struct, frozen=True):
         )
         if kind not in {RECORDS, ITEMS, STREAMS, BASE}:
             raise DecodeError(f"{place.where}: frame type {kind} is not known", path=place.where)
-        return Frame(kind, self.version, place.offset, place.length, payload)
+        tag = frame_tag(self.digest, self.encoding)
+        return Frame(kind, self.version, place.offset, place.length, payload, tag)
 
     def _check(self) -> None:
         place, kind, size = self.place, self.type, len(self.payload)

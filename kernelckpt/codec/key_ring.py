@@ -19,7 +19,7 @@ KEYS_VARIABLE = "KERNELCKPT_KEYS"
 """The environment variable that names the keys of the command line."""
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,32}")
-_INSTALL = "pip install 'kernelckpt[encryption]'"
+_INSTALL = "pip install 'kernelckpt[encryption]', or '.[encryption]' in a checkout"
 _FORM = "write id:key, the key as base64 of 32 random bytes; the first one is active: k2:...,k1:..."
 
 
@@ -88,16 +88,26 @@ class KeyRing:
             UsageError: it is no key, or another key has that id.
         """
         if not isinstance(key_id, str) or not _ID.fullmatch(key_id):
-            raise UsageError(
-                f"{key_id!r} is no id of a key", hint="1 to 32 letters, digits, dots, dashes, underscores"
-            )
+            raise _no_id(key_id)
         if not isinstance(key, bytes) or len(key) != KEY_BYTES:
             size = f"{len(key)} bytes" if isinstance(key, bytes) else type(key).__name__
             raise UsageError(
                 f"key {key_id!r} is {size}", hint=f"{KEY_BYTES} random bytes: KeyRing.generate()"
             )
         if self._keys.setdefault(key_id, key) != key:
-            raise UsageError(f"there is another key {key_id!r} in the ring", hint="give each key its own id")
+            raise _another(key_id)
+
+    def update(self, other: KeyRing) -> None:
+        """Take in the keys of another ring, as read from a changed file, and write with its active one.
+
+        Raises:
+            UsageError: two keys have one id; nothing was changed.
+        """
+        for key_id in other.ids:
+            if self._keys.get(key_id, other._keys[key_id]) != other._keys[key_id]:
+                raise _another(key_id)
+        self._keys.update(other._keys)
+        self._active = other.active
 
     def use(self, key_id: str) -> None:
         """Write with this key from now on.
@@ -105,6 +115,8 @@ class KeyRing:
         Raises:
             UsageError: it is not in the ring.
         """
+        if not isinstance(key_id, str) or not _ID.fullmatch(key_id):
+            raise _no_id(key_id)
         if key_id not in self._keys:
             raise UsageError(f"no key {key_id!r} in the ring", hint=f"it has {', '.join(self._keys)}")
         self._active = key_id
@@ -130,6 +142,17 @@ class KeyRing:
     @override
     def __reduce__(self) -> str:
         raise TypeError("a key ring is not pickled or copied: pass the keys by a way that keeps them secret")
+
+
+def _no_id(given: object) -> UsageError:
+    """Without repeating it: a key may stand where its id belongs."""
+    size = f"{len(given)} characters" if isinstance(given, str) else type(given).__name__
+    hint = "1 to 32 letters, digits, dots, dashes, underscores; the key comes after it"
+    return UsageError(f"no id of a key ({size})", hint=hint)
+
+
+def _another(key_id: str) -> UsageError:
+    return UsageError(f"there is another key {key_id!r} in the ring", hint="give each key its own id")
 
 
 def _check_installed() -> None:

@@ -32,7 +32,7 @@ from kernelckpt.demo.message import (
     Usage,
     line_of,
 )
-from kernelckpt.demo.process import started
+from kernelckpt.demo.process import kill_process, started
 from kernelckpt.demo.report import REPORT_NAME
 from kernelckpt.errors import KernelCkptError
 
@@ -140,7 +140,7 @@ class Lives:
             while await self._take(await self._read(process), life, process):
                 pass
             if life.moment is not None:
-                process.kill()
+                kill_process(process)
                 await self._hear_out(process, life)
         self._farthest = max(self._farthest, life.turn)
         if life.moment is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
@@ -39,6 +41,12 @@ async def started(module: str, errors: Path) -> AsyncIterator[Process]:
     try:
         yield process
     finally:
-        with suppress(ProcessLookupError):
-            process.kill()
+        kill_process(process)
         await process.communicate()
+
+
+def kill_process(process: Process) -> None:
+    """Kill a process that has not ended; `Process.kill` would take its end from asyncio before it is seen."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)

@@ -198,8 +198,8 @@ class BaseWriter:
         for item in append.items:
             payload.add(bin_head(len(item)))
             payload.add(item)
-        offset, length = await self._items.add(ITEMS, payload)
-        return Reference(self._items.name, 0, 0, offset, length, append.start)
+        copied = await self._items.add(ITEMS, payload)
+        return Reference(self._items.name, 0, 0, copied.offset, copied.length, append.start, copied.tag)
 
     def _facts(self, state: BlobPointer) -> BaseFacts:
         return BaseFacts(

@@ -6,7 +6,7 @@ import anyio
 
 from kernelckpt.abc import StorageBackend
 from kernelckpt.codec.codec import Codec
-from kernelckpt.errors import CorruptionError, FencedError, StorageError
+from kernelckpt.errors import EncryptionError, FencedError, FormatError, StorageError
 from kernelckpt.log.appender import Appender
 from kernelckpt.log.base_policy import BasePolicy
 from kernelckpt.log.base_writer import BaseWriter, Scan, Sparse, find_sparse
@@ -63,7 +63,7 @@ class Bases:
             except FencedError as error:
                 self._writer.fail(error)
                 raise
-            except (StorageError, CorruptionError):
+            except (StorageError, FormatError, EncryptionError):
                 self._writer.stats.failures += 1
                 self._policy.base_failed()
                 raise

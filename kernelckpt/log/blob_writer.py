@@ -8,7 +8,7 @@ from kernelckpt.abc import PART_BYTES, StorageBackend
 from kernelckpt.codec.entry import BlobHeader, BlobPointer
 from kernelckpt.codec.envelope import Wrapper
 from kernelckpt.codec.frame import blob_origin, encode_plain
-from kernelckpt.log.container_writer import ContainerWriter, Payload
+from kernelckpt.log.container_writer import ContainerWriter, FramePlace, Payload
 from kernelckpt.log.time_slice import TimeSlice
 
 _PART_BYTES = 256 * 1024
@@ -46,8 +46,8 @@ class BlobWriter:
         self._container = ContainerWriter(blob_origin(run_id, name), header, time_slice, wrapper)
         self._parts = 0
 
-    async def add(self, kind: int, payload: Payload) -> tuple[int, int]:
-        """Add a frame; returns its offset and length in the blob."""
+    async def add(self, kind: int, payload: Payload) -> FramePlace:
+        """Add a frame; returns where it lies in the blob."""
         place = await self._container.add(kind, payload)
         self.frames += 1
         if self._container.waiting >= _PART_BYTES:

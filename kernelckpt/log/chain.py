@@ -70,10 +70,13 @@ async def chain_entry(listing: Listing, sequence: int, expected: Tip | None = No
 
     Raises:
         Damage: it is missing, damaged, or not the one its successor names.
+        EncryptionError: it is not encrypted with a key at hand, or should be.
     """
     link = await listing.get(sequence)
     if link is None:
         raise Damage(sequence, "it is missing", missing=True)
+    if link.locked is not None:
+        raise link.locked
     if link.meta is None or (link.damage and not link.is_base):
         raise Damage(sequence, link.damage)
     entry = ChainEntry(link, link.meta)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from anyio import to_thread
+from msgspec import Struct
 
 from kernelckpt.codec.envelope import PLAIN, Wrapper
-from kernelckpt.codec.frame import closing, container_digest, frame_digest, frame_head, frame_place
+from kernelckpt.codec.frame import closing, container_digest, frame_digest, frame_head, frame_place, frame_tag
 from kernelckpt.log.time_slice import TimeSlice
 
 FRAME_BYTES = 64 * 1024
@@ -15,8 +16,16 @@ FRAME_BYTES = 64 * 1024
 
 _JOIN_BYTES = 16 * 1024
 _HASH_BYTES = 128 * 1024
-_THREAD_BYTES = 256 * 1024
-"""Payloads from this size on are wrapped beside the event loop."""
+_THREAD_BYTES = {False: 256 * 1024, True: 8 * 1024}
+"""Payloads from this size on are wrapped beside the event loop; compressing takes longer than encrypting."""
+
+
+class FramePlace(Struct, frozen=True):
+    """Where a frame lies in its container, and what a reference to it holds of its digest."""
+
+    offset: int
+    length: int
+    tag: bytes
 
 
 class Payload:
@@ -67,8 +76,8 @@ class ContainerWriter:
         self._digest = container_digest(header, wrapper.mac)
         self._frames = 0
 
-    async def add(self, kind: int, payload: Payload) -> tuple[int, int]:
-        """Add a frame; returns its offset and length."""
+    async def add(self, kind: int, payload: Payload) -> FramePlace:
+        """Add a frame; returns where it lies."""
         offset = self.size
         encoding, pieces = await self._wrap(kind, payload)
         size = sum(map(len, pieces))
@@ -81,7 +90,7 @@ class ContainerWriter:
         self._digest.update(digest)
         self._frames += 1
         self._put([frame_head(kind, digest, size, encoding=encoding), *pieces])
-        return offset, self.size - offset
+        return FramePlace(offset, self.size - offset, frame_tag(digest, encoding))
 
     def finish(self) -> bytes:
         """Add the closing; returns the container's digest."""
@@ -101,7 +110,7 @@ class ContainerWriter:
         if not self._wrapper.changes_payloads:
             return PLAIN, pieces
         place = frame_place(self._origin, self.size, kind)
-        if payload.size < _THREAD_BYTES:
+        if payload.size < _THREAD_BYTES[self._wrapper.compresses]:
             encoding, data = self._wrapper.wrap(b"".join(pieces), self.size, place)
         else:
             self._slice.note()

@@ -173,9 +173,9 @@ class EntryEncoder:
             for item in items:
                 payload.add(bin_head(len(item)))
                 payload.add(item)
-            offset, length = await self._writer.add(ITEMS, payload)
-            position = self._position
-            reference = Reference("", position.epoch, position.sequence, offset, length, start)
+            place = await self._writer.add(ITEMS, payload)
+            epoch, sequence = self._position.epoch, self._position.sequence
+            reference = Reference("", epoch, sequence, place.offset, place.length, start, place.tag)
             start += len(items)
             self._references.append((pending.stream, reference, start))
             if self._slice.over:

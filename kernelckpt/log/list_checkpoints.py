@@ -9,6 +9,7 @@ from msgspec import Struct
 from kernelckpt.abc import StorageBackend
 from kernelckpt.codec.codec import PLAIN_CODEC, Codec
 from kernelckpt.codec.entry import EntryMeta
+from kernelckpt.errors import UnknownKeyError
 from kernelckpt.log.chain import ChainEntry
 from kernelckpt.log.checkpoint_info import CheckpointInfo
 from kernelckpt.log.entry_encoder import Tip
@@ -131,4 +132,7 @@ def _info(link: Link, meta: EntryMeta, damage: str) -> CheckpointInfo:
 
 def _unreadable(link: Link) -> CheckpointInfo:
     info = link.info
-    return CheckpointInfo(info.sequence, info.epoch, "delta", 0, 0, info.size, 0, "", damage=link.damage)
+    key = link.locked.key_id if isinstance(link.locked, UnknownKeyError) else ""
+    return CheckpointInfo(
+        info.sequence, info.epoch, "delta", 0, 0, info.size, 0, "", damage=link.damage, key=key
+    )

@@ -9,7 +9,7 @@ from msgspec import Struct
 from kernelckpt.abc import EntryInfo, StorageBackend
 from kernelckpt.codec.codec import PLAIN_CODEC, Codec
 from kernelckpt.codec.entry import EntryMeta, decode_meta
-from kernelckpt.errors import CorruptionError, DecodeError
+from kernelckpt.errors import CorruptionError, DecodeError, EncryptionError
 
 _WINDOW = 1000
 
@@ -21,11 +21,13 @@ class Link(Struct, frozen=True):
         info: what the storage says.
         meta: its metadata; None when that is damaged.
         damage: empty, or why it cannot be read.
+        locked: set when only the key is missing, or should not be: whoever needs the entry must be told.
     """
 
     info: EntryInfo
     meta: EntryMeta | None
     damage: str
+    locked: EncryptionError | None = None
 
     @property
     def is_base(self) -> bool:
@@ -43,6 +45,8 @@ def to_link(info: EntryInfo, run_id: str, codec: Codec = PLAIN_CODEC) -> Link:
         meta = decode_meta(info.meta, run_id, info.epoch, info.sequence, codec)
     except (CorruptionError, DecodeError) as error:
         return Link(info, None, info.damage or error.message)
+    except EncryptionError as error:
+        return Link(info, None, error.message, error)
     return Link(info, meta, info.damage)
 
 
@@ -78,7 +82,11 @@ class Listing:
         return None
 
     async def newest(self) -> Link | None:
-        """The newest entry, or None when there is none. Takes a few probes, not a listing of all."""
+        """The newest entry, or None when there is none. Takes a few probes, not a listing of all.
+
+        Raises:
+            EncryptionError: it is not encrypted with a key at hand, or should be.
+        """
         low, step = 0, _WINDOW
         while await self._any_after(low + step):
             low += step
@@ -87,7 +95,10 @@ class Listing:
             step //= 2
             if await self._any_after(low + step):
                 low += step
-        return await self.before(low + step + 1)
+        found = await self.before(low + step + 1)
+        if found is not None and found.locked is not None:
+            raise found.locked
+        return found
 
     async def _any_after(self, sequence: int) -> bool:
         return bool(await self._storage.list_entries(self._run_id, after=sequence, limit=1))

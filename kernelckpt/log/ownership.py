@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
+import anyio
+
 from kernelckpt.abc import Claim, Clock, StorageBackend
-from kernelckpt.errors import RunOwnedError
+from kernelckpt.errors import KernelCkptError, RunOwnedError
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
@@ -22,10 +27,22 @@ async def acquire(
     pause = _FIRST_PAUSE
     while True:
         try:
-            return await storage.acquire(run_id, holder, takeover=takeover)
+            return await _claim(storage, run_id, holder, takeover=takeover)
         except RunOwnedError:
             left = patience - clock.monotonic()
             if left <= 0:
                 raise
             await clock.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+async def _claim(storage: StorageBackend, run_id: str, holder: str, *, takeover: bool) -> Claim:
+    """Ask once. Whoever is cancelled meanwhile does not own what nobody knows of."""
+    asking = asyncio.ensure_future(storage.acquire(run_id, holder, takeover=takeover))
+    try:
+        return await asyncio.shield(asking)
+    except asyncio.CancelledError:
+        with anyio.CancelScope(shield=True), suppress(KernelCkptError):
+            claim = await asking
+            await storage.release(run_id, claim.epoch)
+        raise

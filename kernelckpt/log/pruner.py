@@ -68,7 +68,7 @@ class Pruner:
         for pin in retention.pins:
             if pin < kept[0].sequence:
                 await self._keep_pin(pin, bad)
-        return await self._delete(blobs)
+        return await self._delete(blobs, retention)
 
     async def _keep(self, base: ChainEntry) -> None:
         facts = await self._read_facts(base)
@@ -88,7 +88,7 @@ class Pruner:
             await self._keep(found.base)
         self._needed.append((found.entries[0].sequence, pin))
 
-    async def _free(self) -> list[Segment]:
+    async def _free(self, *, keep_aside: bool) -> list[Segment]:
         """Segments that hold nothing needed. Both lists are in order, so one pass over each is enough."""
         free = []
         needed = iter(sorted(self._needed))
@@ -97,14 +97,14 @@ class Pruner:
         for segment in self._segments.segments:
             while last < segment.first:
                 first, last = next(needed, (inf, inf))
-            if segment.last < first and not segment.kept:
+            if segment.last < first and not (segment.kept and keep_aside):
                 free.append(segment)
             if self._slice.over:
                 await self._slice.rest()
         return free
 
-    async def _delete(self, blobs: Sequence[BlobInfo]) -> PruneReport:
-        free = await self._free()
+    async def _delete(self, blobs: Sequence[BlobInfo], retention: Retention) -> PruneReport:
+        free = await self._free(keep_aside=retention.set_aside)
         entries: list[EntryInfo] = []
         for segment in free:
             entries += await self._segments.entries_of(segment)

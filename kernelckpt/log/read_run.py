@@ -22,6 +22,7 @@ OnCorruption: TypeAlias = Literal["refuse", "fall_back"]
 
 _TRIES = 4
 _REFUSED = 'to go on from the last good checkpoint as a new branch, set on_corruption="fall_back"'
+_DONE_AGAIN = "what was done in entries that are left out, turns and their calls, is done again"
 _NOTHING_LEFT = "restore the storage from a copy, or begin a run under another id"
 
 
@@ -203,8 +204,7 @@ class _Reading:
                 hint=_REFUSED if fallback else _NOTHING_LEFT,
                 lost=lost,
             ) from damage
-        notes = (f"run {self._run_id!r} is damaged: {damage}", *lost)
-        fallback.notes = notes
+        fallback.notes = (f"run {self._run_id!r} is damaged: {damage}", *lost, _DONE_AGAIN)
         return fallback
 
     async def _fall_back(self, damage: Damage, at: int | None) -> LoadedRun:

@@ -14,11 +14,13 @@ class Retention(Struct, frozen=True):
         bases: how many of the newest bases to keep, with every delta since the oldest of them; at least 1.
         keep_all: remove nothing.
         pins: numbers of checkpoints that stay restorable for ever.
+        set_aside: whether what a fall-back has set aside, and what is damaged, stays.
     """
 
     bases: int = 2
     keep_all: bool = False
     pins: tuple[int, ...] = ()
+    set_aside: bool = True
 
     def __post_init__(self) -> None:
         if self.bases < 1:

@@ -276,7 +276,7 @@ class RunLog:
         Raises:
             FencedError, CheckpointFailedError: the log has failed.
             StorageError: the base is not there; the deltas are not affected.
-            CorruptionError: items that were to be copied are damaged; the deltas are not affected.
+            FormatError, EncryptionError: items to be copied cannot be read; the deltas are not affected.
         """
         _check_trigger(trigger)
         return await self._bases.write(scan, trigger, copy_items=copy_items)

@@ -101,11 +101,11 @@ class SegmentMap:
         return found
 
     def _add(self, info: EntryInfo) -> None:
+        link = to_link(info, self._run_id, self._codec)  # may raise: before anything is counted
         segment = self._segment(info)
         segment.last = info.sequence
         segment.entries += 1
         segment.size += info.size
-        link = to_link(info, self._run_id, self._codec)
         if link.meta is None or link.damage:
             segment.kept = True
         if link.meta is not None:

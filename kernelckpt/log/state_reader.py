@@ -117,7 +117,7 @@ class StateReader:
         for change in changes:
             if isinstance(change, Append):
                 epoch, sequence = entry.tip.epoch, entry.sequence
-                place = Reference("", epoch, sequence, frame.offset, frame.length, change.start)
+                place = Reference("", epoch, sequence, frame.offset, frame.length, change.start, frame.tag)
             self.state.apply(change, place, where)
         return len(changes)
 

@@ -32,7 +32,7 @@ def decode_items(data: bytes, run_id: str, place: Reference, codec: Codec) -> Ap
         origin = blob_origin(run_id, place.blob)
     else:
         origin = entry_origin(run_id, place.epoch, place.sequence)
-    frame = decode_frame(data, origin, place.offset, where, codec)
+    frame = decode_frame(data, origin, place.offset, where, codec, tag=place.tag)
     changes = decode_changes(frame, where, codec.steps)
     if len(changes) != 1 or not isinstance(changes[0], Append) or changes[0].start != place.start:
         raise CorruptionError(f"{where}: not the items that were to be there")

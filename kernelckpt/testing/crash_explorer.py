@@ -99,6 +99,9 @@ class CrashExplorer(Generic[S]):
 
         await CrashExplorer(recover).explore(fs, check)
 
+    `recover` must make durable what it shows: somebody may act on it, and killed processes leave behind what
+    can be read but is not on the medium. Second crashes are explored where a share asks for them.
+
     After a recovery from an image, crashing that recovery must lead to the same state again; after a
     recovery of killed processes, to what the first check allows. Once it is recovered, what it found must
     stay, or pass the check that `go_on` returned. What is tried follows from the arguments alone.

@@ -112,6 +112,11 @@ def test_what_is_off_is_told(url, keys, tmp_path):
         refused = call("show", RUN, "--key-file", bad)
         assert (refused.code, refused.out) == (2, "")
         assert "hint:" in refused.err
+    (tmp_path / "empty").write_text("\n")
+    for bad in ("show", "verify", "prune"):  # not the same as no keys at all
+        refused = call(bad, RUN, "--key-file", str(tmp_path / "empty"))
+        assert (refused.code, refused.out) == (2, "")
+    assert call("show", RUN, env={"KERNELCKPT_KEYS": " "}).code == 2
     binary = tmp_path / "binary"
     binary.write_bytes(b"\xff\xfe\x00")
     assert "not text" in call("show", RUN, "--key-file", str(binary)).err

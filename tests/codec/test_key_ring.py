@@ -33,6 +33,15 @@ def test_a_key_is_added_and_then_used():
         ring.use("three")
 
 
+def test_a_ring_takes_in_another_one_whole_or_not_at_all():
+    ring, newer = KeyRing({"one": ONE}), KeyRing({"two": TWO, "one": ONE})
+    ring.update(newer)
+    assert (ring.active, ring.ids) == ("two", ("one", "two"))
+    with pytest.raises(UsageError, match="another key 'one'"):
+        ring.update(KeyRing({"three": TWO, "one": TWO}))
+    assert (ring.active, ring.ids, ring.get("one")) == ("two", ("one", "two"), ONE)
+
+
 @pytest.mark.parametrize("separator", ["\n", ",", " ", " ,\n"])
 def test_a_ring_is_read_from_a_text(separator):
     ring = KeyRing.parse(separator.join(TEXT.split()))
@@ -62,6 +71,25 @@ def test_what_is_no_ring_is_refused_without_repeating_it(text):
         KeyRing.parse(text)
     assert caught.value.hint
     assert SECRET[:8] not in str(caught.value)
+
+
+def test_a_key_where_an_id_belongs_is_not_repeated():
+    text = base64.b64encode(b"a secret of 32 bytes, no less...").decode()
+    ring = KeyRing({"one": ONE})
+    for attempt in (
+        lambda: KeyRing.parse(f"{text}:prod"),
+        lambda: KeyRing.parse(f"one:{base64.b64encode(ONE).decode()},{text}:2026"),
+        lambda: KeyRing({text: ONE}),
+        lambda: KeyRing({ONE: "one"}),
+        lambda: KeyRing({"one": ONE}, active=text),
+        lambda: ring.add(ONE, "one"),
+        lambda: ring.use(ONE),
+        lambda: ring.use(text),
+    ):
+        with pytest.raises(UsageError, match="no id of a key") as caught:
+            attempt()
+        assert text[:8] not in str(caught.value)
+        assert repr(ONE)[2:20] not in str(caught.value)
 
 
 @pytest.mark.parametrize("key", [b"", ONE[:31], ONE + b"x", "x" * 32, bytearray(ONE), None])

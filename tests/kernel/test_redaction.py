@@ -160,6 +160,22 @@ def test_listeners_are_shown_no_secret_whatever_the_draft_is():
     assert redactor.shown(broken) is broken
 
 
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_drafts_of_any_kind_of_bytes_lose_their_secrets(kind):
+    draft = kind(f"use {KEY}".encode())
+    assert Redactor(KNOWN).shown(draft) == f"use {MARK}".encode()
+    assert Redactor(KNOWN).shown({"part": [draft]}) == {"part": [f"use {MARK}".encode()]}
+    plain = kind(b"nothing")
+    assert Redactor(KNOWN).shown(plain) is plain
+
+
+def test_a_pattern_that_cannot_stand_beside_others_is_refused():
+    with pytest.raises(UsageError, match="no regular expression") as caught:
+        Redaction(patterns={"key": r"(?i)sk-[a-z]+"})
+    assert "(?i:" in caught.value.hint
+    assert Redaction(patterns={"key": r"(?i:sk-[a-z]+)"}).text("SK-LIVE") == "[redacted key]"
+
+
 def test_errors_are_raised_without_secrets_and_without_the_causes_that_hold_them():
     with pytest.raises(UsageError) as caught, Redactor(KNOWN).errors():
         try:

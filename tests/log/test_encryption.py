@@ -251,3 +251,51 @@ async def test_a_base_with_its_items_copied_needs_the_active_key_only(storage, r
     await client.flush()
     await client.base()
     assert state_of(await read_run(storage, RUN, codec=codec("k2"))) == client.state()
+
+
+async def test_what_was_set_aside_under_another_key_stops_nothing_and_goes_when_asked(storage, reopen):
+    client = await reopen()
+    await fill(client)
+    storage.damage(4)
+    lenient = codec("k1", accept_plaintext=True)
+    client = await reopen(codec=lenient, on_corruption="fall_back")
+    await client.log.write_base(client.scan(), "rekey", copy_items=True)
+    await client.log.prune(Retention(bases=1))
+    client = await reopen(codec=codec("k1"))
+    client.say("a", b"more")
+    await client.flush()
+    await client.base()
+    await client.log.prune(Retention(bases=1))
+    locked = [info for info in await list_checkpoints(storage, RUN, codec=codec("k1")) if info.damage]
+    assert "not encrypted" in locked[0].damage
+    await client.log.prune(Retention(bases=1, set_aside=False))
+    listed = await list_checkpoints(storage, RUN, codec=codec("k1"))
+    assert {(info.key, info.damage) for info in listed} == {("k1", "")}
+    assert state_of(await read_run(storage, RUN, codec=codec("k1"))) == client.state()
+
+
+async def test_a_base_that_cannot_be_written_for_want_of_a_key_is_a_failed_base(storage, reopen):
+    client = await reopen(codec=codec("k1"))
+    await fill(client)
+    client = await reopen(codec=codec("k2", "k1"))
+    keys = client.log._writer._codec.keys
+    del keys._keys["k1"]  # as a ring that was made anew without it, after the start
+    for failed in (1, 2):
+        with pytest.raises(UnknownKeyError):
+            await client.log.write_base(client.scan(), "rekey", copy_items=True)
+        assert client.log.stats.failures == failed
+    client.put("a", b"the deltas are not affected")
+    await client.flush()
+
+
+async def test_a_wrong_key_of_the_right_name_is_a_matter_of_keys_wherever_it_is_met(storage, reopen):
+    client = await reopen(codec=codec("k1"))
+    await fill(client)
+    client = await reopen(codec=codec("k2", "k1"))
+    await client.base()
+    client.put("b", b"later")
+    await client.flush()
+    wrong = Codec(KeyRing({"k2": KEYS["k2"], "k1": KEYS["k3"]}))
+    for choice in ("refuse", "fall_back"):
+        with pytest.raises(UnknownKeyError, match="'k1'"):
+            await read_run(storage, RUN, on_corruption=choice, codec=wrong)

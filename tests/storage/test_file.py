@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 import zlib
 from functools import partial
 
@@ -24,6 +25,8 @@ from kernelckpt.errors import (
     StorageUnavailableError,
     UnsupportedVersionError,
 )
+from kernelckpt.kernel.clock import SystemClock
+from kernelckpt.log import RunLog
 from kernelckpt.storage import FileStorage, open_storage
 from kernelckpt.storage.file_claim import SEGMENT_BYTES
 from kernelckpt.testing import FileFaults, FlakyFileOps, SimFileSystem, SimLoop
@@ -496,3 +499,20 @@ async def test_nothing_blocks_the_event_loop(folder):
             await storage.list_runs()
             await storage.release("run", claim.epoch)
             await storage.delete_run("run")
+
+
+async def test_whoever_is_cancelled_while_asking_for_a_run_does_not_own_it(folder):
+    go_on = threading.Event()
+    storage, ops = folder.faulty()
+    ops.before("link", lambda: go_on.wait(10))
+    opening = asyncio.create_task(
+        RunLog.open(storage, "run", holder="one", clock=SystemClock(), owner_wait=0.0)
+    )
+    while not ops.log:
+        await asyncio.sleep(0)
+    opening.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.wait([opening])
+    assert opening.cancelled()
+    assert (await folder.client().acquire("run", "two")).epoch == 2

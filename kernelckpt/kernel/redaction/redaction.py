@@ -142,8 +142,10 @@ def _source(name: str, pattern: Any) -> str:
         raise UsageError(f"the pattern {name} is a {type(pattern).__name__}", hint="pass text")
     try:
         regex = re.compile(pattern)
+        re.compile(f"({pattern})")  # beside others; flags for all of an expression stand at its beginning
     except re.error as error:
-        raise UsageError(f"the pattern {name} is no regular expression: {error}") from error
+        hint = "flags of a part are written (?i:...)"
+        raise UsageError(f"the pattern {name} is no regular expression: {error}", hint=hint) from error
     if regex.groups:
         raise UsageError(f"the pattern {name} has a group that captures", hint="write (?:...)")
     if any(not found[0] for sample in _SAMPLES for found in regex.finditer(sample)):

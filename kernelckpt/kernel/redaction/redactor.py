@@ -92,7 +92,7 @@ class Redactor:
         if self._keep is None:
             return value
         try:
-            plain = msgspec.to_builtins(value, builtin_types=(bytes,), enc_hook=_plain)
+            plain = msgspec.to_builtins(value, builtin_types=(bytes, bytearray, memoryview), enc_hook=_plain)
         except (TypeError, ValueError, RecursionError, OverflowError):
             plain = _repr(value)  # a stranger: all there is to be shown is its text
         made = self._keep.value(plain, "")

@@ -36,6 +36,10 @@ class Walk:
             return value if isinstance(value, Enum) else self._redaction.text(value)
         if isinstance(value, bytes):
             return self._bytes(value, path, depth)
+        if isinstance(value, bytearray | memoryview):  # in a draft: state holds neither
+            data = bytes(value)
+            made = self._bytes(data, path, depth)
+            return value if made is data else made
         if isinstance(value, msgspec.Struct):
             return self._struct(value, path, depth)
         if isinstance(value, dict):
