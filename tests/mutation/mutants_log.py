@@ -151,7 +151,7 @@ LOG = (
     Mutant(
         name="a fall-back does not say what it left out",
         file=READ_RUN,
-        old="fallback.notes = notes",
+        old='fallback.notes = (f"run {self._run_id!r} is damaged: {damage}", *lost, _DONE_AGAIN)',
         new="pass",
         tests=(DAMAGE + "falling_back_begins_a_branch_and_destroys_nothing",),
     ),
@@ -386,8 +386,8 @@ LOG = (
     Mutant(
         name="pruning takes one segment too many",
         file=PRUNER,
-        old="if segment.last < first and not segment.kept:",
-        new="if segment.last <= first and not segment.kept:",
+        old="if segment.last < first and not",
+        new="if segment.last <= first and not",
         tests=(BASE + "pruning_keeps_what_came_while_the_kept_base_was_scanned",),
     ),
     Mutant(
@@ -428,8 +428,8 @@ LOG = (
     Mutant(
         name="pruning takes what was set aside",
         file=PRUNER,
-        old="if segment.last < first and not segment.kept:",
-        new="if segment.last < first:",
+        old="and not (segment.kept and keep_aside):",
+        new="or False:",
         tests=(DAMAGE + "falling_back_begins_a_branch_and_destroys_nothing",),
     ),
     Mutant(

@@ -37,6 +37,27 @@ SEALING = (
         tests=(PAYLOADS + "a_frame_that_is_read_by_itself_is_refused_elsewhere_although_its_digest_fits",),
     ),
     Mutant(
+        name="a reference takes any frame of its place",
+        file=FRAME,
+        old="if frame_tag(raw.digest, raw.encoding) != tag:",
+        new="if False:",
+        tests=(PAYLOADS + "another_frame_of_the_same_place_is_refused",),
+    ),
+    Mutant(
+        name="a frame may expand as far as it likes",
+        file=ENVELOPE,
+        old="<= min(MAX_PAYLOAD_BYTES, MAX_RATIO * len(payload)):",
+        new="<= MAX_PAYLOAD_BYTES:",
+        tests=(PAYLOADS + "bombs_are_refused",),
+    ),
+    Mutant(
+        name="an entry under another key is none that can be set aside",
+        file="log/listing.py",
+        old="return Link(info, None, error.message, error)",
+        new="raise",
+        tests=(RUNS + "what_was_set_aside_under_another_key_stops_nothing_and_goes_when_asked",),
+    ),
+    Mutant(
         name="the digest of an encrypted container is not keyed",
         file=FRAME,
         old="hashlib.blake2b(header, digest_size=DIGEST_BYTES, key=mac)",
@@ -102,8 +123,8 @@ SEALING = (
     Mutant(
         name="what was compressed is opened whatever size it says",
         file=ENVELOPE,
-        old="if not 0 <= size <= MAX_PAYLOAD_BYTES:",
-        new="if size < 0:",
+        old="if not 0 <= size <=",
+        new="if size < 0 and size <=",
         tests=(PAYLOADS + "a_bomb_that_says_its_size_is_refused_before_it_is_opened",),
     ),
     Mutant(
