@@ -96,6 +96,9 @@ async def main(arguments: Sequence[str]) -> int:
         print(str(error).replace("\n", " "))
         print(f"again: {replay_command({name: getattr(given, name) for name in SETTINGS}, error)}")
         return 1
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("interrupted; nothing acknowledged was lost so far")
+        return 130
     print("nothing acknowledged was lost")
     return 0
 
