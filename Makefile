@@ -15,7 +15,7 @@ help:
 	@echo "make demo       survey the standard library through kills, and compare"
 	@echo "make mutants    plant bugs into a copy of the package, each of which the tests must notice"
 	@echo "make fuzz       100,000,000 wrong inputs for all decoders, every bit of a run flipped"
-	@echo "make nightly    the long forms of all attacks, about two hours on two cores"
+	@echo "make nightly    the long forms of all attacks, about three hours on two cores"
 	@echo "make bench      measure beside peers and limits, small sizes; bench-full: the sizes of the targets"
 	@echo "make format     format the code"
 	@echo "make clean      remove the environment and caches"
