@@ -28,6 +28,7 @@ from kernelckpt.codec.frame import (
     frame_digest,
     frame_head,
     frame_place,
+    frame_tag,
 )
 from kernelckpt.codec.record import RECORD_TYPES, STREAM_ITEMS, decode_item, decode_message, decode_record
 from kernelckpt.codec.value import ValueCodec
@@ -97,7 +98,9 @@ def _containers(golden: list[Golden]) -> Iterator[Target]:
 
 
 def _wrapped(payload: bytes, encoding: int) -> None:
-    decode_frame(resealed_frame(payload, RECORDS, encoding), b"", 0, "frame", READER)
+    made = resealed_frame(payload, RECORDS, encoding)
+    digest: bytes = msgpack.unpackb(made)[3]
+    decode_frame(made, b"", 0, "frame", READER, tag=frame_tag(digest, encoding))
 
 
 def _walk(data: bytes, origin: bytes, key_id: str) -> None:
