@@ -74,8 +74,8 @@ def _name_of(core: Core, task_id: str, key: str) -> str:
     """How the event log names what a question is about: by the id of an assistant's call, else the key."""
     if not key.startswith(EFFECT_KEY):
         return key
-    effect = core.cell(task_id).effects[effect_number_of(key)]
-    return effect.call_id or key
+    effect = core.cell(task_id).effects.get(effect_number_of(key))  # its turn may have gone another way since
+    return key if effect is None else effect.call_id or key
 
 
 def _still_waits(core: Core, task_id: str, *, is_settled: bool) -> bool:
@@ -95,9 +95,9 @@ def is_held(core: Core, task_id: str) -> bool:
 def _settle(core: Core, task_id: str, number: int, item: Approval) -> None:
     if item.key.startswith(EFFECT_KEY):
         effect_number = effect_number_of(item.key)
-        effect = core.cell(task_id).effects[effect_number]
+        effect = core.cell(task_id).effects.get(effect_number)
         core.state.remove(("approval", task_id, number))
-        if effect.decided:  # a call that its turn had left behind has come to its end: no doubt is left
+        if effect is None or effect.decided:  # its turn has left it behind: no doubt is left
             return
         status = EffectStatus.PLANNED if item.approved else EffectStatus.DENIED
         error = "" if item.approved else item.reason or "denied"

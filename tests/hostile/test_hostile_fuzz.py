@@ -149,3 +149,11 @@ def test_bombs_and_ext_types_in_plain_data_are_refused(bomb):
     decode_record(("approval", "a", 1), seed)
     with pytest.raises(DecodeError, match="approval"):
         decode_record(("approval", "a", 1), b"\x83" + seed[1:] + b"\xa7payload" + bomb)
+
+
+@pytest.mark.may_block
+@pytest.mark.parametrize("number", [17461, 42285])
+def test_a_question_whose_call_was_left_behind_meanwhile_is_answered_and_gone(number):
+    """Found by the long form: an answer to it raised KeyError."""
+    done = fuzz_command("--only=restored kernel", "--seed=331", f"--number={number}")
+    assert done.returncode == 0, done.stderr[-2000:]
