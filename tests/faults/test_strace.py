@@ -1,5 +1,6 @@
 """The shipped process makes the calls that the simulated file system assumes: looked at with strace."""
 
+import os
 from itertools import zip_longest
 
 import pytest
@@ -38,7 +39,9 @@ def test_nothing_is_written_outside_of_the_folder_and_nothing_inside_in_a_way_no
     assert replay.strange == []
 
 
-async def test_the_process_makes_the_calls_that_the_simulation_logs(replay):
+async def test_the_process_makes_the_calls_that_the_simulation_logs(traced, replay, monkeypatch):
+    process = int(traced[1][0].process)
+    monkeypatch.setattr(os, "getpid", lambda: process)  # an owner writes it down: as long in both
     fs = SimFileSystem()
     for numbers in LIVES:
         storage = FileStorage("/state", ops=fs)
