@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from asyncio import CancelledError
+from asyncio import CancelledError, sleep
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
-from anyio.lowlevel import checkpoint
 from msgspec.structs import replace
 
 from kernelckpt.errors import GovernanceError, SchedulerStopped, TurnStalled, UsageError
@@ -16,16 +15,17 @@ from kernelckpt.kernel.answering import suspend_gated, suspend_in_doubt
 from kernelckpt.kernel.calls.ledger import Ledger
 from kernelckpt.kernel.calls.request import close_request
 from kernelckpt.kernel.calls.tool_calls import ToolCalls
-from kernelckpt.kernel.cancellation import absorb_cancellation, is_cancelled
+from kernelckpt.kernel.cancellation import absorb_cancellation, is_cancelled, was_cancelled
 from kernelckpt.kernel.capability_change import expire_leases
 from kernelckpt.kernel.context.compaction import make_room
 from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.error_text import placed_error_text
+from kernelckpt.kernel.first_wait import tell_first_wait
 from kernelckpt.kernel.rollback import undo_refused, undo_request, undo_turn
-from kernelckpt.kernel.schedule import Terminate, schedule
 from kernelckpt.kernel.turn import ending
 from kernelckpt.kernel.turn.commit import commit_turn
 from kernelckpt.kernel.turn.turn import Turn
+from kernelckpt.model.budget import termination_of
 from kernelckpt.model.rollback import RollbackReason
 from kernelckpt.model.task_state import StateKind, TaskState
 from kernelckpt.model.tcb import Tcb
@@ -53,14 +53,15 @@ class Runner:
         self._tool_calls = ToolCalls(core, self._ledger)
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._turns: dict[str, Turn] = {}
-        self._gates: set[anyio.CancelScope] = set()
+        self._activations: dict[str, anyio.CancelScope] = {}
         self.stopping = False
 
     def stop(self) -> None:
         """Begin no turn any more; whoever still waits to begin one gives up."""
         self.stopping = True
-        for gate in self._gates:
-            gate.cancel()
+        for task_id, scope in self._activations.items():
+            if task_id not in self._scopes:
+                scope.cancel()
 
     def cancel(self, task_id: str) -> None:
         """Cancel what the task is at, if it is at work."""
@@ -98,58 +99,65 @@ class Runner:
 
     async def run(self, task_id: str, crowded: Callable[[], bool]) -> None:
         """Run a task until it has nothing to do now, or until others wait for its place."""
-        with anyio.CancelScope() as gate:
-            while not self.stopping:
-                await self._pass(gate)
-                row = self._core.state.table.get(task_id)
-                if row is None or self.stopping or not self._core.can_run(row):
-                    return
-                await self._step(row)
-                if crowded():
-                    return
-                await checkpoint()
+        while await self._run(task_id, crowded):
+            if crowded():
+                return
+            await sleep(0)
 
-    async def _pass(self, gate: anyio.CancelScope) -> None:
-        """Wait until the hooks let a turn begin; a kernel that stops cancels the gate meanwhile."""
-        self._gates.add(gate)
-        try:
-            await self._ready()
-        finally:
-            self._gates.remove(gate)
-
-    async def _step(self, row: Tcb) -> None:
-        decision = schedule(row, self._core.work_ms())
-        if isinstance(decision, Terminate):
-            self._end_by_budget(row, decision.reason)
-            return
+    async def _run(self, task_id: str, crowded: Callable[[], bool]) -> bool:
+        """The same within one scope; True when that was cancelled, and the task may go on under another."""
+        at: Tcb | None = None
         with anyio.CancelScope() as scope:
-            self._scopes[row.id] = scope
+            self._activations[task_id] = scope
             try:
-                if row.state.kind is StateKind.BLOCKED:
-                    await self._tool_calls.make(row)
-                else:
-                    await self._turn(row)
+                while not self.stopping:
+                    await self._ready()
+                    row = self._core.state.table.get(task_id)
+                    if row is None or self.stopping or not self._core.can_run(row):
+                        return False
+                    at = row
+                    await self._step(row, scope)
+                    at = None
+                    if scope.cancel_called:
+                        return not self.stopping
+                    if crowded():
+                        return False
+                    await sleep(0)
             finally:
-                del self._scopes[row.id]
-        if scope.cancelled_caught and row.state.kind is not StateKind.BLOCKED:
-            self._discard(row)
+                del self._activations[task_id]
+        if at is not None and at.state.kind is not StateKind.BLOCKED:
+            self._discard(at)
+        return not self.stopping
 
-    def _end_by_budget(self, row: Tcb, reason: TerminationReason) -> None:
-        label = row.budget.exceeded(self._core.work_ms())
+    async def _step(self, row: Tcb, scope: anyio.CancelScope) -> None:
+        exceeded = row.budget.exceeded(self._core.work_ms())
+        if exceeded is not None:
+            self._end_by_budget(row, exceeded)
+            return
+        self._scopes[row.id] = scope
+        try:
+            if row.state.kind is StateKind.BLOCKED:
+                await self._tool_calls.make(row)
+            else:
+                await self._turn(row, scope)
+        finally:
+            del self._scopes[row.id]
+
+    def _end_by_budget(self, row: Tcb, label: str) -> None:
         error = f"the budget's {label} was reached"
         if row.state.kind is StateKind.BLOCKED:
             close_request(self._core.state, row.id, unmade=error)
-        self._core.end(row, reason, error=error)
+        self._core.end(row, termination_of(label), error=error)
         self._core.state.commit(waits=True)
 
-    async def _turn(self, row: Tcb) -> None:
+    async def _turn(self, row: Tcb, scope: anyio.CancelScope) -> None:
         row = self._begun(row)
         program = self._core.programs[row.program]
         turn = Turn(self._core, row, program, self._deps, self._ledger.call)
         self._turns[row.id] = turn
         try:
-            returned = await program.fn(turn)
-            if is_cancelled() or not self._is_at(row.id):
+            returned = await tell_first_wait(program.fn(turn), self._show_begun)
+            if scope.cancel_called or was_cancelled() or not self._is_at(row.id):
                 self._discard(row)  # though the program caught its cancellation
             elif turn.calls.gated:
                 self._suspend(row, turn)
@@ -184,9 +192,15 @@ class Runner:
             wait=None,
             deferred_until=None,
         )
-        begun = core.state.put_row(begun)
-        core.state.commit(urgent=False)
-        return begun
+        return core.state.put_row(begun)
+
+    def _show_begun(self) -> None:
+        """Commit that a turn was begun, if no commit holds it yet: from now on others may look.
+
+        The begin of a turn that never waits for anything is part of the commit that ends it.
+        """
+        if self._core.state.changed:
+            self._core.state.commit(urgent=False)
 
     def _is_at(self, task_id: str) -> bool:
         row = self._core.state.table.get(task_id)

@@ -12,7 +12,7 @@ from kernelckpt.errors import DecodeError, RestoreError, UnknownTaskError
 from kernelckpt.kernel.cell import Cell
 from kernelckpt.kernel.events.event_log import EventLog
 from kernelckpt.kernel.events.event_stream import FOLD, EventStream
-from kernelckpt.kernel.events.row_event import row_events
+from kernelckpt.kernel.events.row_event import has_events, row_events
 from kernelckpt.kernel.redaction.redactor import Redactor
 from kernelckpt.kernel.table import TaskTable
 from kernelckpt.model.governance import GovernancePolicy, RateSlot
@@ -98,12 +98,18 @@ class KernelState:
         """
         row = self.redactor.record(row)
         old = self.table.get(row.id)
-        if old is None or old.state is not row.state:  # most changes leave the state as it is
+        if has_events(old, row):
             ids = {"pending": pending, "approved": approved, "denied": denied}
             for event in row_events(self.totals.turn, old, row, **ids):
                 self.note(event)
-        self._put(("task", row.id, 0), row)
+        self._set_row(row)
+        self._changes.append(Put(("task", row.id, 0), row))
         return row
+
+    def _set_row(self, row: Tcb) -> None:
+        self.table.insert(row)
+        if row.id not in self._cells:
+            self._cells[row.id] = Cell()
 
     def note(self, event: LoggedEvent) -> None:
         """Add an event to the event log, with its category; the next commit holds it.
@@ -152,6 +158,11 @@ class KernelState:
         for key, _ in list(self._cells[task_id].scan(task_id)):
             self._changes.append(Remove(key))
         self.remove(("task", task_id, 0))
+
+    @property
+    def changed(self) -> bool:
+        """Whether there are changes that no commit holds yet."""
+        return bool(self._changes)
 
     def commit(self, *, urgent: bool = True, ended_turn: bool = False, waits: bool = False) -> int:
         """Make what was changed since the last commit one commit; its number."""
@@ -244,8 +255,7 @@ class KernelState:
     def _set(self, key: Key, record: Struct) -> None:
         kind, task, number = key
         if isinstance(record, Tcb):
-            self.table.insert(record)
-            self._cells.setdefault(task, Cell())
+            self._set_row(record)
         elif isinstance(record, KernelTotals):
             self.totals = record
         elif isinstance(record, QueuedSignal):

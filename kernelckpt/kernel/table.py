@@ -140,6 +140,12 @@ class TaskTable:
         return len(self._slots)
 
     def _index(self, slot: Slot, row: Tcb, old: Tcb | None) -> None:
+        if old is None or old.parent != row.parent or old.state.is_terminal() or row.state.is_terminal():
+            self._index_kinship(slot, row, old)
+        for index in self._kept:
+            index.add(slot, old)
+
+    def _index_kinship(self, slot: Slot, row: Tcb, old: Tcb | None) -> None:
         if old is not None and old.parent != row.parent:
             self._disown(old)
         self._children.setdefault(row.parent, {})[row.id] = slot
@@ -149,8 +155,6 @@ class TaskTable:
         else:
             self._live[row.id] = slot
             self._live_children.setdefault(row.parent, {})[row.id] = slot
-        for index in self._kept:
-            index.add(slot, old)
 
     @cached_property
     def _ready(self) -> ReadyRows:
