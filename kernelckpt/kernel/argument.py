@@ -118,6 +118,16 @@ def encoded_message(message: Any, name: str = "message") -> bytes:
     return data
 
 
+def encoded_text(text: Any, name: str = "message") -> bytes:
+    """The bytes of an assistant message that says a text.
+
+    Raises:
+        InvalidValueError: it is no text, or cannot be kept exactly.
+    """
+    message = Message.assistant(text)
+    return _encoded(message, Message, name) if type(text) is str else encoded_message(message, name)
+
+
 def checked_message(message: Any, name: str) -> Message:
     """A message that shares nothing with its maker and can be kept exactly.
 

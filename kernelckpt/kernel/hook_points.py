@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import anyio
@@ -71,7 +71,11 @@ class HookPoints:
         Raises:
             SchedulerStopped: one raised, and the kernel is halted.
         """
-        await self._ask(lambda hook: hook.ready())
+        for hook in self._hooks:
+            try:
+                await hook.ready()
+            except Exception as error:
+                raise self._halted(error) from error
 
     async def durable(self, commit: int) -> None:
         """Return when all have what was committed up to this number.
@@ -79,15 +83,15 @@ class HookPoints:
         Raises:
             SchedulerStopped: one raised, and the kernel is halted.
         """
-        await self._ask(lambda hook: hook.durable(commit))
-
-    async def _ask(self, ask: Callable[[RuntimeHook], Awaitable[None]]) -> None:
         for hook in self._hooks:
             try:
-                await ask(hook)
+                await hook.durable(commit)
             except Exception as error:
-                self._halt(error)
-                raise SchedulerStopped("the kernel was halted by a hook") from error
+                raise self._halted(error) from error
+
+    def _halted(self, error: Exception) -> SchedulerStopped:
+        self._halt(error)
+        return SchedulerStopped("the kernel was halted by a hook")
 
 
 async def _stop(hooks: Sequence[RuntimeHook], kernel: KernelHost) -> Exception | None:

@@ -159,7 +159,7 @@ class Runner:
             returned = await tell_first_wait(program.fn(turn), self._show_begun)
             if scope.cancel_called or was_cancelled() or not self._is_at(row.id):
                 self._discard(row)  # though the program caught its cancellation
-            elif turn.calls.gated:
+            elif turn.gated:
                 self._suspend(row, turn)
             else:
                 commit_turn(self._core, row.id, turn.staged, _ending_of(turn, returned))
@@ -174,7 +174,6 @@ class Runner:
             del self._turns[row.id]
             self._core.urged.discard(row.id)
             turn.close()
-            turn.calls.end()
 
     def _begun(self, row: Tcb) -> Tcb:
         core = self._core
@@ -225,7 +224,7 @@ class Runner:
     def _suspend(self, row: Tcb, turn: Turn) -> None:
         """Wait for a human's word on the calls that governance has gated; then the turn is run again."""
         self._core.events.emit("discarded", row.id, row.budget.turns + 1)
-        suspend_gated(self._core, self._core.state.row(row.id), turn.calls.gated.values())
+        suspend_gated(self._core, self._core.state.row(row.id), turn.gated.values())
         self._core.tell("waiting", row.id, row.budget.turns, wait="approval", note="")
         self._core.state.commit(waits=True)
 
@@ -234,7 +233,7 @@ class Runner:
         if stopped or is_cancelled() or not self._is_at(row.id):
             self._discard(row)
             return
-        if turn.calls.gated:
+        if turn.gated:
             self._suspend(row, turn)
             return
         now = self._core.state.row(row.id)
@@ -258,16 +257,18 @@ def _refusal_in(error: BaseException) -> GovernanceError | None:
 
 
 def _ending_of(turn: Turn, returned: Any) -> ending.Next:
+    if returned is None:
+        if turn.chosen is None and turn.stalled:
+            raise TurnStalled(
+                "the turn staged nothing and ended in nothing", hint="stage something, or end the turn"
+            )
+        return turn.chosen or ending.Again()
     if inspect.iscoroutine(returned):
         returned.close()
         raise UsageError("the program returned a call it did not await", hint="`return await ...`")
-    if returned is not None and not isinstance(returned, ending.Next):
+    if not isinstance(returned, ending.Next):
         message = f"the program returned a {type(returned).__name__}"
         raise UsageError(message, hint="return None, or an ending such as turn.complete(...)")
-    if returned is not None and returned is not turn.chosen:
+    if returned is not turn.chosen:
         raise UsageError("the program returned the ending of another turn", hint="end this turn: `turn....`")
-    if turn.chosen is None and turn.stalled:
-        raise TurnStalled(
-            "the turn staged nothing and ended in nothing", hint="stage something, or end the turn"
-        )
-    return turn.chosen or ending.Again()
+    return returned

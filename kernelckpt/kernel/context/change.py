@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from kernelckpt.codec.record import PARTITIONS
 from kernelckpt.kernel.state import KernelState
 from kernelckpt.kernel.turn.staged import Staged
 
@@ -16,9 +15,10 @@ def apply_context(state: KernelState, task_id: str, staged: Staged) -> None:
         state.remove(("history", task_id, before.history))
     if after is not before:
         state.put(("context", task_id, 0), after)
-    state.append(task_id, "history", staged.history or ())
-    for partition in PARTITIONS:
-        state.append(task_id, partition, staged.messages_of(partition))
+    if staged.history is not None:
+        state.append(task_id, "history", staged.history)
+    for partition, items in staged.messages.items():
+        state.append(task_id, partition, items)
     if staged.meter:
         state.put(("meter", task_id, 0), staged.meter_after(cell.meter))
     for number in sorted(staged.dropped_spools):

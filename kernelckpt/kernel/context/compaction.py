@@ -79,8 +79,8 @@ def measure_staged(cell: Cell, staged: Staged) -> Measure:
     tallies = {partition: [cell.tally(partition)] for partition in PARTITIONS}
     if staged.history is not None:
         tallies["history"] = [_tally(staged.history)]
-    for partition in {where for where, _ in staged.messages}:
-        tallies[partition].append(_tally(staged.messages_of(partition)))
+    for partition, items in staged.messages.items():
+        tallies[partition].append(_tally(items))
     spooled = spooled_calls(cell, without=staged.dropped_spools)
     return Measure(staged.context_after(cell.context), staged.meter_after(cell.meter), tallies, spooled)
 
@@ -93,7 +93,7 @@ def _tally(items: Sequence[bytes]) -> Tally:
 
 def _encoded_history(cell: Cell, staged: Staged) -> list[bytes]:
     before = cell.stream("history") if staged.history is None else staged.history
-    return [*before, *staged.messages_of("history")]
+    return [*before, *staged.messages.get("history", ())]
 
 
 def _stage(
@@ -105,24 +105,22 @@ def _stage(
 ) -> None:
     """Stage a history that takes the place of the one held, and say so in plan and event log."""
     _replace_history(staged, held, messages)
-    staged.plan.append(lambda plan: with_notes(plan, notes))
-    staged.meter.append(lambda meter: replace(meter, observed_tokens=None))
+    staged.plan += (lambda plan: with_notes(plan, notes),)
+    staged.meter += (lambda meter: replace(meter, observed_tokens=None),)
     seqs = (0, max(len(archived) - 1, 0))
     for note in notes:
         size = count(note.summary)
-        staged.events.append(
-            lambda turn, n=note, s=size: Compressed(turn, seqs, n.action, n.summary, s)  # type: ignore[misc]
+        staged.events += (
+            lambda turn, n=note, s=size: Compressed(turn, seqs, n.action, n.summary, s),  # type: ignore[misc]
         )
     if archived:
         last = notes[-1]
-        staged.events.append(
-            lambda turn: PageOut(turn, last.action, last.summary, message_count=len(archived))
-        )
+        staged.events += (lambda turn: PageOut(turn, last.action, last.summary, message_count=len(archived)),)
 
 
 def _replace_history(staged: Staged, held: Held, messages: Sequence[Message]) -> None:
     staged.history = held.encoded(messages)
-    staged.messages = [item for item in staged.messages if item[0] != "history"]
+    staged.messages.pop("history", None)
     staged.dropped_spools = unneeded_spools(held.cell, messages)
 
 
@@ -144,13 +142,13 @@ def _stage_renewal(staged: Staged, held: Held, renewal: Renewal) -> Handoff:
     handoff, sprint = renewal.context.last_handoff, renewal.context.sprint
     assert handoff is not None, "a renewal says where the sprint before stood"
     _replace_history(staged, held, renewal.history)
-    staged.context.append(lambda now: replace(now, sprint=sprint, last_handoff=handoff))
-    staged.plan.append(lambda plan: replace(plan, scratchpad=""))
-    staged.meter.append(lambda meter: replace(meter, observed_tokens=None))
-    staged.events.append(lambda turn: ContextRenewed(turn, sprint, f"sprint:{handoff.sprint}"))
+    staged.context += (lambda now: replace(now, sprint=sprint, last_handoff=handoff),)
+    staged.plan += (lambda plan: replace(plan, scratchpad=""),)
+    staged.meter += (lambda meter: replace(meter, observed_tokens=None),)
+    staged.events += (lambda turn: ContextRenewed(turn, sprint, f"sprint:{handoff.sprint}"),)
     if renewal.archived:
         gone = len(renewal.archived)
-        staged.events.append(lambda turn: PageOut(turn, "renewal", message_count=gone))
+        staged.events += (lambda turn: PageOut(turn, "renewal", message_count=gone),)
     return handoff
 
 
@@ -187,7 +185,7 @@ def _commit(core: Core, row: Tcb, staged: Staged) -> None:
 
 def _stage_idle(cell: Cell, staged: Staged, now_ms: int) -> None:
     """Reduce the large results that an agent has not looked at for long."""
-    staged.meter.append(lambda meter: replace(meter, last_compact_ms=now_ms))
+    staged.meter += (lambda meter: replace(meter, last_compact_ms=now_ms),)
     held, plan = Held(cell, staged), cell.context.plan
     messages = [reduced(message, frozenset(plan.preserved_refs)) for message in held.messages]
     changed = sum(new is not old for new, old in zip(messages, held.messages, strict=True))

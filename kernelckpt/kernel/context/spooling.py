@@ -43,7 +43,7 @@ def spooled_output(cell: Cell, task_id: str, call_id: str) -> str:
     raise UsageError(message, hint="results up to the threshold lie in the history, whole")
 
 
-def unneeded_spools(cell: Cell, history: Iterable[Message]) -> set[int]:
+def unneeded_spools(cell: Cell, history: Iterable[Message]) -> frozenset[int]:
     """The numbers of what was put aside for results of which a history holds no preview any more.
 
     Call ids may repeat. Histories lose their beginning only, so that the previews left are those of the
@@ -59,4 +59,4 @@ def unneeded_spools(cell: Cell, history: Iterable[Message]) -> set[int]:
             unneeded.add(number)
         else:
             previews[call_id] -= 1
-    return unneeded
+    return frozenset(unneeded)

@@ -39,6 +39,8 @@ def apply_ending(
         plan: the plan before the turn, if the turn has changed it.
     """
     match what_next:
+        case ending.Again():
+            core.wake(row)
         case ending.Complete(text=text, output=output):
             if not take_for_done(core, row, text, output):
                 plain = None if output is None else _PLAIN.decode(output)

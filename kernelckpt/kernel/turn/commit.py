@@ -30,6 +30,9 @@ class _Asked(msgspec.Struct, frozen=True):
     gated: dict[str, str] = {}
 
 
+_NOTHING = _Asked()
+
+
 def commit_turn(core: Core, task_id: str, staged: Staged, what_next: ending.Next) -> None:
     """Apply a turn in one commit; one that governance refuses, or that its program takes back, is undone.
 
@@ -40,7 +43,7 @@ def commit_turn(core: Core, task_id: str, staged: Staged, what_next: ending.Next
     if not isinstance(what_next, ending.Rollback):
         _refuse_lost(core, staged, what_next)
     row = core.state.row(task_id)
-    asked = _ask_governance(core, row, what_next)
+    asked = _ask_governance(core, row, what_next) if isinstance(what_next, ending.Request) else _NOTHING
     crowded = core.gate.crowded(len(staged.spawns))
     if not (isinstance(what_next, ending.Rollback) or asked.refusal is not None or crowded):
         _commit(core, row, staged, what_next, asked.gated)
@@ -54,10 +57,10 @@ def commit_turn(core: Core, task_id: str, staged: Staged, what_next: ending.Next
         undo_turn(core, row, GovernanceRefusal(SPAWN, "too many children run by now"))
 
 
-def _ask_governance(core: Core, row: Tcb, what_next: ending.Next) -> _Asked:
+def _ask_governance(core: Core, row: Tcb, request: ending.Request) -> _Asked:
     """All calls of a request are judged; a refusal of one refuses them all, before any human is asked."""
     refusal, gated = None, {}
-    for call in what_next.reply.tool_calls if isinstance(what_next, ending.Request) else ():
+    for call in request.reply.tool_calls:
         verdict = core.gate.judge(row, GovernedCall(call.name, call.id, call.arguments))
         refusal = refusal or refusal_of(verdict, call.name)
         if isinstance(verdict, AskUser):
@@ -82,7 +85,8 @@ def _commit(core: Core, row: Tcb, staged: Staged, what_next: ending.Next, gated:
     if not _ends(core, task_id, what_next):
         attention.take_at_turn_end(core, row, waits=isinstance(what_next, ending.WaitSignal))
     apply_ending(core, row, what_next, gated=gated, plan=plan)
-    attention.end_wait_if_urged(core, task_id)
+    if core.urged:
+        attention.end_wait_if_urged(core, task_id)
     after = core.state.row(task_id)
     core.tell("committed", task_id, budget.turns, kernel_turn=core.state.totals.turn)
     if after.wait is not None:
@@ -110,5 +114,6 @@ def _refuse_lost(core: Core, staged: Staged, what_next: ending.Next) -> None:
 def _drop_consumed(core: Core, task_id: str, staged: Staged) -> None:
     for number in sorted(staged.read):
         core.state.remove(("inbox", task_id, number))
-    for number in list(core.cell(task_id).effects):
+    effects = core.cell(task_id).effects
+    for number in list(effects) if effects else ():
         core.state.remove(("effect", task_id, number))

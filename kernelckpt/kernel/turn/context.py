@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
+from kernelckpt.codec.record import PARTITIONS
 from kernelckpt.errors import InvalidValueError, TurnEnded, UsageError
-from kernelckpt.kernel.argument import check_amount, check_text, encoded_message, kept, listed
+from kernelckpt.kernel.argument import check_amount, check_text, encoded_message, encoded_text, kept, listed
 from kernelckpt.kernel.capability_change import kept_capabilities
 from kernelckpt.kernel.context import compaction
 from kernelckpt.kernel.context.compression import Compression
@@ -43,7 +44,11 @@ class TurnContext(TurnReads):
 
     def say(self, text: str) -> None:
         """Stage an assistant message."""
-        self.append(Message.assistant(text))
+        self._still_open("say")
+        redactor = self._core.redactor
+        with redactor.errors():
+            data = redactor.message(encoded_text(text), "message")
+        self._staged.append("history", data)
 
     def append(self, message: Message, *, partition: str = "history") -> None:
         """Stage a message for a partition of the context: "history", "system" or "knowledge".
@@ -52,9 +57,9 @@ class TurnContext(TurnReads):
             InvalidValueError: it holds what cannot be kept exactly.
         """
         self._still_open("append")
-        if partition not in {"history", "system", "knowledge"}:
+        if partition not in PARTITIONS:
             raise UsageError(f"no partition {partition!r}", hint="history, system or knowledge")
-        self._staged.messages.append((partition, self._encoded(message, "message")))
+        self._staged.append(partition, self._encoded(message, "message"))
 
     def set_state(self, state: Any) -> None:
         """Stage a new state of the program.
@@ -72,13 +77,13 @@ class TurnContext(TurnReads):
         given = [step if isinstance(step, PlanStep) else PlanStep(step) for step in listed(steps, "steps")]
         made = tuple(kept(step, PlanStep, f"steps[{index}]") for index, step in enumerate(given))
         _check_step(current_step, len(made))
-        self._staged.plan.append(lambda plan: replace(plan, plan=made, current_step=current_step))
+        self._staged.plan += (lambda plan: replace(plan, plan=made, current_step=current_step),)
 
     def progress(self, text: str) -> None:
         """Stage a new progress note."""
         self._still_open("progress")
         check_text(text, "progress")
-        self._staged.plan.append(lambda plan: replace(plan, progress=text))
+        self._staged.plan += (lambda plan: replace(plan, progress=text),)
 
     def update_plan(self, update: PlanUpdate) -> None:
         """Stage new values of any fields of the goal/plan record; what is not given stays.
@@ -91,13 +96,13 @@ class TurnContext(TurnReads):
         given = kept(update, PlanUpdate, "update")
         plan = given.applied_to(self._staged.plan_after(self.context.plan))
         _check_step(plan.current_step, len(plan.plan))
-        self._staged.plan.append(given.applied_to)
+        self._staged.plan += (given.applied_to,)
 
     def directive(self, text: str) -> None:
         """Stage a standing instruction; the newest eight are kept."""
         self._still_open("directive")
         check_text(text, "directive")
-        self._staged.plan.append(lambda plan: plan.with_directive(text))
+        self._staged.plan += (lambda plan: plan.with_directive(text),)
 
     # what grows in the context
 
@@ -139,7 +144,7 @@ class TurnContext(TurnReads):
         self._still_open("observed")
         check_amount(prompt_tokens, "prompt_tokens", 0)
         kept(ContextMeter(prompt_tokens), ContextMeter, "prompt_tokens")
-        self._staged.meter.append(lambda meter: replace(meter, observed_tokens=prompt_tokens))
+        self._staged.meter += (lambda meter: replace(meter, observed_tokens=prompt_tokens),)
 
     def page_in(self, *messages: Message) -> None:
         """Stage messages for the knowledge partition: what was looked up, retrieved or learnt.
@@ -150,7 +155,7 @@ class TurnContext(TurnReads):
         self._still_open("page_in")
         found = [self._encoded(item, f"messages[{index}]") for index, item in enumerate(messages)]
         if found:
-            self._staged.messages.extend(("knowledge", data) for data in found)
+            self._staged.append("knowledge", *found)
             self._note(lambda turn: PageIn(turn, len(found)))
 
     def spooled(self, call_id: str) -> str:
@@ -188,7 +193,7 @@ class TurnContext(TurnReads):
             kept_ones = kept_capabilities(capabilities, "capabilities")
         redactor = self._core.redactor
         given = [redactor.admitted(item, f"capabilities[{n}]") for n, item in enumerate(kept_ones)]
-        self._staged.capabilities.append(lambda manifest: manifest.upsert(*given))
+        self._staged.capabilities += (lambda manifest: manifest.upsert(*given),)
 
     def unmount(self, kind: CapabilityKind | str, capability_id: str) -> None:
         """Stage that the task may not use a capability any more.
@@ -199,7 +204,7 @@ class TurnContext(TurnReads):
         self._still_open("unmount")
         wanted = label(kind, CapabilityKind, "kind")
         check_text(capability_id, "capability_id")
-        self._staged.capabilities.append(lambda manifest: manifest.without(wanted, capability_id))
+        self._staged.capabilities += (lambda manifest: manifest.without(wanted, capability_id),)
 
     def _encoded(self, message: Message, name: str) -> bytes:
         redactor = self._core.redactor
@@ -210,7 +215,7 @@ class TurnContext(TurnReads):
         """Stage an event, made once the kernel's turn is known; raises if it is not one that can be kept."""
         made = event(0)
         self._core.redactor.admitted(kept(made, type(made), type(made).__name__), type(made).__name__)
-        self._staged.events.append(event)
+        self._staged.events += (event,)
 
     def _still_open(self, what: str) -> None:
         if self._over:

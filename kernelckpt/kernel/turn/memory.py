@@ -59,7 +59,7 @@ class TurnMemory(TurnContext):
         check_text(rationale, "rationale")
         chosen = MemoryRetrieval(texts(memory_ids, "memory_ids"), rationale)
         self._core.redactor.refuse(chosen.selected_memory_ids, "memory_ids")
-        self._staged.events.append(lambda _: MemoryRetrievalResult(chosen))
+        self._staged.events += (lambda _: MemoryRetrievalResult(chosen),)
 
     def invalid_memory(self, memory_id: str, error: str) -> None:
         """Note that something could not be remembered, and why."""

@@ -99,7 +99,7 @@ class TurnReads:
 
     def _take(self, kind: str) -> list[Any]:
         taken = {number: entry for number, entry in self._inbox.items() if getattr(entry, kind) is not None}
-        self._staged.read.update(taken)
+        self._staged.read |= taken.keys()
         return list(taken.values())
 
     @property
@@ -108,7 +108,7 @@ class TurnReads:
 
         Reading them consumes them with the commit, and with them the signals they speak of; unread ones stay.
         """
-        self._staged.read.update(number for number, entry in self._inbox.items() if entry.line is not None)
+        self._staged.read |= {number for number, entry in self._inbox.items() if entry.line is not None}
         return lines_of(self._inbox)
 
     @property

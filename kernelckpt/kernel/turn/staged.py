@@ -14,21 +14,25 @@ from kernelckpt.model.kernel import Value
 
 
 class Staged:
-    """The operations of one turn, in order; nothing of it is state until `commit_turn`."""
+    """The operations of one turn, in order; nothing of it is state until `commit_turn`.
+
+    Most turns stage little: what is rarely staged lies in the class until it is, for a turn is made often.
+    """
+
+    history: list[bytes] | None = None
+    value: Value | None = None
+    plan: tuple[Callable[[Plan], Plan], ...] = ()
+    context: tuple[Callable[[Context], Context], ...] = ()
+    meter: tuple[Callable[[ContextMeter], ContextMeter], ...] = ()
+    capabilities: tuple[Callable[[CapabilityManifest], CapabilityManifest], ...] = ()
+    events: tuple[Callable[[int], SessionEvent], ...] = ()
+    dropped_spools: frozenset[int] = frozenset()
+    read: frozenset[int] = frozenset()
+    effects = 0
 
     def __init__(self) -> None:
-        self.messages: list[tuple[str, bytes]] = []
-        self.history: list[bytes] | None = None
-        self.value: Value | None = None
-        self.plan: list[Callable[[Plan], Plan]] = []
-        self.context: list[Callable[[Context], Context]] = []
-        self.meter: list[Callable[[ContextMeter], ContextMeter]] = []
-        self.capabilities: list[Callable[[CapabilityManifest], CapabilityManifest]] = []
-        self.events: list[Callable[[int], SessionEvent]] = []
-        self.dropped_spools: set[int] = set()
+        self.messages: dict[str, list[bytes]] = {}
         self.spawns: dict[str, Spawn] = {}
-        self.read: set[int] = set()
-        self.effects = 0
 
     @property
     def empty(self) -> bool:
@@ -37,9 +41,9 @@ class Staged:
         nothing = nothing and not (self.events or self.spawns or self.read or self.effects)
         return nothing and self.value is None and self.history is None
 
-    def messages_of(self, partition: str) -> list[bytes]:
-        """What is to be appended to a partition."""
-        return [data for where, data in self.messages if where == partition]
+    def append(self, partition: str, *items: bytes) -> None:
+        """Stage encoded messages for a partition."""
+        self.messages.setdefault(partition, []).extend(items)
 
     def plan_after(self, plan: Plan) -> Plan:
         """A plan with the staged changes."""

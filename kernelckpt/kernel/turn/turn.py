@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec.structs import replace
@@ -24,7 +24,7 @@ from kernelckpt.kernel.program import Program
 from kernelckpt.kernel.question import KERNEL_KEYS
 from kernelckpt.kernel.spawn import make_spawn
 from kernelckpt.kernel.turn import ending
-from kernelckpt.kernel.turn.calls import TurnCalls
+from kernelckpt.kernel.turn.calls import Gated, TurnCalls
 from kernelckpt.kernel.turn.memory import TurnMemory
 from kernelckpt.kernel.turn.staged import Staged
 from kernelckpt.model.approval import Approval
@@ -53,7 +53,19 @@ class Turn(TurnMemory):
         """Made by the scheduler."""
         super().__init__(core, row, program, deps)
         self._call = call
-        self.calls = TurnCalls(self._cell)
+        self._calls: TurnCalls | None = None
+
+    @property
+    def calls(self) -> TurnCalls:
+        """The calls it makes."""
+        if self._calls is None:
+            self._calls = TurnCalls(self._cell)
+        return self._calls
+
+    @property
+    def gated(self) -> Mapping[int, Gated]:
+        """Those of its calls that a human must allow first."""
+        return {} if self._calls is None else self._calls.gated
 
     # staging
 
@@ -316,6 +328,8 @@ class Turn(TurnMemory):
     def close(self) -> None:
         """Called by the scheduler when the program is done: what is staged from now on would be lost."""
         self._over = True
+        if self._calls is not None:
+            self._calls.end()
 
     def _end(self, what_next: ending.Next) -> ending.Next:
         self._still_open("end the turn")
