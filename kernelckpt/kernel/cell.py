@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
 
 from msgspec import Struct
 
@@ -29,6 +31,8 @@ NUMBERED = {"inbox": "inbox", "sent": "sent", "approval": "approvals", "effect":
 """Kinds of which a task may have several records, and the attribute of the cell that holds them by number."""
 
 _FRESH = Context()
+_NONE: Mapping[Any, Any] = MappingProxyType({})
+"""What a cell holds of a kind until there is something: most of a hundred thousand tasks need few of them."""
 
 
 class Cell:
@@ -46,15 +50,15 @@ class Cell:
         self.request: OpenRequest | None = None
         self.milestone: MilestoneProgress | None = None
         self.process: ProcessRecord | None = None
-        self.streams: dict[str, list[bytes]] = {}
-        self.inbox: dict[int, InboxEntry] = {}
-        self.sent: dict[int, SentKey] = {}
-        self.sent_keys: set[str] = set()
-        self.approvals: dict[int, Approval] = {}
-        self.effects: dict[int, Effect] = {}
-        self.spools: dict[int, SpooledResult] = {}
+        self.streams: Mapping[str, list[bytes]] = _NONE
+        self.inbox: Mapping[int, InboxEntry] = _NONE
+        self.sent: Mapping[int, SentKey] = _NONE
+        self.sent_keys: Mapping[str, None] = _NONE
+        self.approvals: Mapping[int, Approval] = _NONE
+        self.effects: Mapping[int, Effect] = _NONE
+        self.spools: Mapping[int, SpooledResult] = _NONE
         self.next_number = 1
-        self._tallies: dict[str, Tally] = {}
+        self._tallies: Mapping[str, Tally] = _NONE
 
     def take_number(self) -> int:
         """A number no record of this task has had in this process."""
@@ -64,26 +68,28 @@ class Cell:
     def set(self, kind: str, number: int, record: Struct) -> None:
         """Keep a record."""
         if kind in NUMBERED:
-            self._numbered(kind)[number] = record
+            self._own(NUMBERED[kind])[number] = record
             self.next_number = max(self.next_number, number + 1)
         else:
             setattr(self, kind, record)
         if isinstance(record, SentKey):
-            self.sent_keys.add(record.key)
+            self._own("sent_keys")[record.key] = None
 
     def drop(self, kind: str, number: int) -> None:
         """Forget a record or a stream, if it is there."""
         if kind in NUMBERED:
-            self._numbered(kind).pop(number, None)
+            self._own(NUMBERED[kind]).pop(number, None)
         elif kind in SINGLE:
             setattr(self, kind, _FRESH if kind == "context" else None)
         elif number == self.generation(kind):
-            self.streams.pop(kind, None)
-            self._tallies.pop(kind, None)
+            self._own("streams").pop(kind, None)
+            self._own("_tallies").pop(kind, None)
 
     def extend(self, kind: str, start: int, items: tuple[bytes, ...]) -> None:
         """Add encoded items to a stream."""
-        stream = self.streams.setdefault(kind, [])
+        stream = self.streams.get(kind)
+        if stream is None:
+            stream = self._own("streams")[kind] = []
         if start != len(stream):
             raise DecodeError(f"{kind}: items from {start} on, but {len(stream)} are there")
         stream.extend(items)
@@ -94,7 +100,7 @@ class Cell:
 
     def tally(self, partition: str) -> Tally:
         """The tokens and tool results of a partition; each message is counted once in a process."""
-        tally = self._tallies.setdefault(partition, Tally())
+        tally: Tally = self._own("_tallies").setdefault(partition, Tally())
         tally.update(self.stream(partition))
         return tally
 
@@ -111,15 +117,18 @@ class Cell:
             record = getattr(self, kind)
             if record is not None and record is not _FRESH:
                 yield (kind, task_id, 0), record
-        for kind in NUMBERED:
-            for number, record in list(self._numbered(kind).items()):
+        for kind, name in NUMBERED.items():
+            for number, record in list(getattr(self, name).items()):
                 yield (kind, task_id, number), record
         for kind in list(self.streams):
             yield (kind, task_id, self.generation(kind)), None
 
-    def _numbered(self, kind: str) -> dict[int, Struct]:
-        records: dict[int, Struct] = getattr(self, NUMBERED[kind])
-        return records
+    def _own(self, name: str) -> dict[Any, Any]:
+        """A dict of this cell's own, to be changed; until the first change all share an empty one."""
+        if getattr(self, name) is _NONE:
+            setattr(self, name, {})
+        own: dict[Any, Any] = getattr(self, name)
+        return own
 
 
 assert set(PARTITIONS) <= set(Context.__struct_fields__), "each partition's generation lies in the context"

@@ -24,7 +24,7 @@ from kernelckpt.kernel.redaction.redactor import Redactor
 from kernelckpt.kernel.removal import Removal
 from kernelckpt.kernel.settings import Settings
 from kernelckpt.kernel.signal_router import SignalRouter
-from kernelckpt.kernel.state import TOTALS, KernelState
+from kernelckpt.kernel.state import KernelState
 from kernelckpt.model.effect import EffectStatus
 from kernelckpt.model.inbox import InboxEntry
 from kernelckpt.model.message import Message
@@ -97,7 +97,7 @@ class Core:
             cost_micros=old.cost_micros + cost_micros,
             clock_ms=self.work_ms(),
         )
-        self.state.put(TOTALS, totals)
+        self.state.put_totals(totals)
 
     def tell(self, kind: str, task_id: str, turn: int, **data: Any) -> None:
         """Emit an event of the commit that is being made."""

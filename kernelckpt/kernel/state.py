@@ -80,6 +80,11 @@ class KernelState:
         self._set(key, record)
         self._changes.append(Put(key, record))
 
+    def put_totals(self, totals: KernelTotals) -> None:
+        """Set the kernel's totals, which hold no text."""
+        self.totals = totals
+        self._changes.append(Put(TOTALS, totals))
+
     def put_row(
         self,
         row: Tcb,
@@ -148,8 +153,7 @@ class KernelState:
             return
         cell = self._cells[task_id]
         start = len(cell.stream(kind))
-        kept = tuple(self.redactor.item(kind, item) for item in items)
-        change = Append((kind, task_id, cell.generation(kind)), start, kept)
+        change = Append((kind, task_id, cell.generation(kind)), start, self.redactor.items(kind, items))
         cell.extend(kind, start, change.items)
         self._changes.append(change)
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from kernelckpt.kernel.lazy_heap import LazyHeap, Slot
 from kernelckpt.kernel.ready import ReadyRows
+from kernelckpt.model.task_state import StateKind
 from kernelckpt.model.tcb import Tcb
 from kernelckpt.model.wait import WaitKind
 
@@ -33,7 +34,7 @@ class TaskTable:
         self._live: dict[str, Slot] = {}
         self._live_children: dict[str | None, dict[str, Slot]] = {}
         self._timers = LazyHeap(_timer_of)
-        self._kept: list[LazyHeap | ReadyRows] = [self._timers]
+        self._asked: list[LazyHeap | ReadyRows] = []
         for row in rows:
             self.insert(row)
 
@@ -48,6 +49,8 @@ class TaskTable:
             self._order.append(slot)
         else:
             old, slot.row = slot.row, row
+            if not self._asked and old is not None and _stays(old, row):
+                return self
         self._index(slot, row, old)
         return self
 
@@ -140,12 +143,6 @@ class TaskTable:
         return len(self._slots)
 
     def _index(self, slot: Slot, row: Tcb, old: Tcb | None) -> None:
-        if old is None or old.parent != row.parent or old.state.is_terminal() or row.state.is_terminal():
-            self._index_kinship(slot, row, old)
-        for index in self._kept:
-            index.add(slot, old)
-
-    def _index_kinship(self, slot: Slot, row: Tcb, old: Tcb | None) -> None:
         if old is not None and old.parent != row.parent:
             self._disown(old)
         self._children.setdefault(row.parent, {})[row.id] = slot
@@ -155,6 +152,9 @@ class TaskTable:
         else:
             self._live[row.id] = slot
             self._live_children.setdefault(row.parent, {})[row.id] = slot
+        self._timers.add(slot, old)
+        for index in self._asked:
+            index.add(slot, old)
 
     @cached_property
     def _ready(self) -> ReadyRows:
@@ -176,7 +176,7 @@ class TaskTable:
         """Fill an index that is asked for the first time, and keep it up to date from now on."""
         for slot in self._slots.values():
             index.add(slot, None)
-        self._kept.append(index)
+        self._asked.append(index)
         return index
 
     def _disown(self, row: Tcb) -> None:
@@ -197,6 +197,16 @@ def _rows_in(order: list[Slot], length: int) -> Iterator[Tcb]:
         row = order[index].row
         if row is not None:
             yield row
+
+
+def _stays(old: Tcb, new: Tcb) -> bool:
+    """Whether a change of a row leaves it where it is in all that is always kept: most changes do."""
+    return (
+        old.parent == new.parent
+        and old.deferred_until == new.deferred_until
+        and old.state.kind is not StateKind.DONE
+        and new.state.kind is not StateKind.DONE
+    )
 
 
 def _number(slot: Slot) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -40,9 +40,10 @@ class Redactor:
         """A record as it may be kept; the same object if it holds no secret."""
         return record if self._keep is None else self._keep.value(record, "")
 
-    def item(self, kind: str, data: bytes) -> bytes:
-        """An item of a stream as it may be kept."""
-        return data if self._keep is None else _item(self._keep, kind, data, "")
+    def items(self, kind: str, items: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Items of a stream as they may be kept."""
+        keep = self._keep
+        return tuple(items) if keep is None else tuple(_item(keep, kind, data, "") for data in items)
 
     def encoded(self, data: bytes, path: str) -> bytes:
         """A value in msgpack as it may be kept."""

@@ -60,6 +60,8 @@ class Staged:
 
     def context_after(self, context: Context) -> Context:
         """A context with the staged changes, but for the messages."""
+        if not (self.context or self.plan) and self.history is None:
+            return context
         for change in self.context:
             context = change(context)
         plan = self.plan_after(context.plan)
