@@ -12,10 +12,11 @@ from benchmarks.kit.form import Form
 from benchmarks.kit.process import written_bytes
 from benchmarks.kit.result import Findings, Side, Target, ratios
 from benchmarks.kit.rounds import interleaved
-from benchmarks.sides.agents import Course, MeasuredHook, kernel_of, run_course
+from benchmarks.sides.agents import Course, kernel_of, run_course
 from benchmarks.sides.bare import BARE, write_rate
 from benchmarks.sides.graph import DELTA, GRAPH, conversation, turn_rate
 from benchmarks.sides.saver import PEER, open_saver, step_rate
+from kernelckpt import CheckpointHook
 
 TITLE = "1,000 agents, every turn durable"
 STATE_MESSAGES = 20
@@ -64,7 +65,7 @@ async def ours(scheme: str, agents: int, turns: int) -> Speed:
     """Agents of this project, over a storage of this scheme or without a hook."""
     with tempfile.TemporaryDirectory() as folder:
         url = scheme + folder if scheme == "file:" else scheme
-        hook = MeasuredHook(url, every=None) if url else None
+        hook = CheckpointHook(url, every=None) if url else None
         course = Course(turns)
         before = written_bytes()
         async with kernel_of(hook, course) as kernel:

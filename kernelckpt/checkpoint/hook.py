@@ -173,7 +173,7 @@ class CheckpointHook(Hook):
     @override
     async def ready(self) -> None:
         log = self._opened()
-        if self._is_durable and log.staged_commit - log.durable_commit > self._max_ahead:
+        if self._is_durable and log.ahead > self._max_ahead:
             log.request_flush("ahead")
             await log.wait_durable(log.staged_commit - self._max_ahead // 2)
         self._check(log)

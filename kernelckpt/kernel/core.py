@@ -132,6 +132,8 @@ class Core:
         """Whether the kernel itself has something to do for it now: a turn, or its tool calls."""
         if row.state.kind is StateKind.BLOCKED:
             return row.wait is not None and row.wait.kind is WaitKind.TOOL
+        if row.deferred_until is None:
+            return row.is_runnable()
         return row.is_runnable_at(self.clock.wall_ms())
 
     def wake(self, row: Tcb, *, approved: Sequence[str] = (), denied: Sequence[str] = ()) -> None:

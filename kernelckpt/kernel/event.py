@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
-from weakref import WeakSet
+from weakref import ref
 
 import anyio
 from msgspec import Struct, field
@@ -39,7 +39,7 @@ class EventBus:
     def __init__(self, shown: Callable[[Any], Any] = lambda value: value) -> None:
         """`shown` gives what listeners are shown of a value."""
         self._shown = shown
-        self._listeners: WeakSet[Listener] = WeakSet()  # one that nobody iterates any more is forgotten
+        self._listeners: dict[ref[Listener], None] = {}  # one that nobody iterates any more is forgotten
         self._closed = False
 
     def emit(self, kind: str, task_id: str = "", turn: int = 0, *, commit: int = 0, **data: Any) -> None:
@@ -47,12 +47,12 @@ class EventBus:
         if not self._listeners:
             return
         event = KernelEvent(kind, task_id, turn, self._all_shown(data), commit)
-        for listener in self._listeners:
+        for listener in self._all():
             listener.push(event)
 
     def alarm(self, kind: str, **data: Any) -> None:
         """Tell every listener of a trouble of the kernel, ahead of what is not durable yet."""
-        for listener in self._listeners:
+        for listener in self._all():
             listener.alarm(KernelEvent(kind, data=self._all_shown(data)))
 
     def _all_shown(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class EventBus:
     def listen(self, task_id: str | None) -> Listener:
         """Events from now on, of one task or of all; they end when the kernel stops."""
         listener = Listener(task_id)
-        self._listeners.add(listener)
+        self._listeners[ref(listener, self._forget)] = None
         if self._closed:
             listener.close()
         return listener
@@ -69,8 +69,20 @@ class EventBus:
     def close(self) -> None:
         """Let every listener end after what is left."""
         self._closed = True
-        for listener in self._listeners:
+        for listener in self._all():
             listener.close()
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._listeners)
+
+    def _all(self) -> list[Listener]:
+        found = [listener() for listener in self._listeners]
+        return [listener for listener in found if listener is not None]
+
+    def _forget(self, listener: ref[Listener]) -> None:
+        self._listeners.pop(listener, None)
 
 
 class Listener:

@@ -130,7 +130,8 @@ class Runner:
         return not self.stopping
 
     async def _step(self, row: Tcb, scope: anyio.CancelScope) -> None:
-        exceeded = row.budget.exceeded(self._core.work_ms())
+        now = None if row.budget.limits.max_wall_ms is None else self._core.work_ms()
+        exceeded = row.budget.exceeded(now)
         if exceeded is not None:
             self._end_by_budget(row, exceeded)
             return
@@ -157,12 +158,13 @@ class Runner:
         self._turns[row.id] = turn
         try:
             returned = await tell_first_wait(program.fn(turn), self._show_begun)
-            if scope.cancel_called or was_cancelled() or not self._is_at(row.id):
+            now = self._in_turn(row.id)
+            if now is None or scope.cancel_called or was_cancelled():
                 self._discard(row)  # though the program caught its cancellation
             elif turn.gated:
                 self._suspend(row, turn)
             else:
-                commit_turn(self._core, row.id, turn.staged, _ending_of(turn, returned))
+                commit_turn(self._core, now, turn.staged, _ending_of(turn, returned))
         except CancelledError as error:
             if is_cancelled():
                 raise
@@ -201,9 +203,9 @@ class Runner:
         if self._core.state.changed:
             self._core.state.commit(urgent=False)
 
-    def _is_at(self, task_id: str) -> bool:
+    def _in_turn(self, task_id: str) -> Tcb | None:
         row = self._core.state.table.get(task_id)
-        return row is not None and row.state.kind is StateKind.RUNNING
+        return row if row is not None and row.state.kind is StateKind.RUNNING else None
 
     def _discard(self, row: Tcb) -> None:
         """Make a task whose turn was cancelled ready again; nothing that it staged is left."""
@@ -230,13 +232,13 @@ class Runner:
 
     def _fail(self, row: Tcb, turn: Turn, error: BaseException) -> None:
         stopped = self._core.is_stopping() and isinstance(error, SchedulerStopped | CancelledError)
-        if stopped or is_cancelled() or not self._is_at(row.id):
+        now = self._in_turn(row.id)
+        if stopped or is_cancelled() or now is None:
             self._discard(row)
             return
         if turn.gated:
             self._suspend(row, turn)
             return
-        now = self._core.state.row(row.id)
         refusal = _refusal_in(error)
         if refusal is not None:
             self._core.events.emit("discarded", row.id, row.budget.turns + 1)

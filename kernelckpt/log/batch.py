@@ -62,9 +62,10 @@ class Batch:
         for change in changes:
             if isinstance(change, Append):
                 self._append(change, streams)
-            else:
-                self._set(change.key, change.record if isinstance(change, Put) else None)
-                streams.pop(change.key, None)
+                continue
+            key = change.key
+            self._set(key, change.record if isinstance(change, Put) else None)
+            streams.pop(key, None)
 
     def absorb(self, newer: Batch) -> None:
         """Take in a batch that was staged after this one; what is newer wins, key by key."""
@@ -81,11 +82,12 @@ class Batch:
         self.trigger = newer.trigger or self.trigger
 
     def _set(self, key: Key, record: Struct | bytes | None) -> None:
-        if record is not None and key in self.records and self.records[key] is None:
+        if record is not None and self.records.get(key, record) is None:
             del self.records[key]
             self.renewed.add(key)
         self.records[key] = record
-        self.items.pop(key, None)
+        if key in self.items:
+            del self.items[key]
 
     def _append(self, change: Append, streams: dict[Key, StreamReferences]) -> None:
         stream = streams.get(change.key)

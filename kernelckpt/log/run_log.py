@@ -166,6 +166,12 @@ class RunLog:
         return self._writer.staged_commit
 
     @property
+    def ahead(self) -> int:
+        """How many commits are staged and not durable."""
+        writer = self._writer
+        return writer.staged_commit - writer.progress.durable
+
+    @property
     def pending_changes(self) -> int:
         """How many changes are staged and not yet being written."""
         return self._writer.pending.changes
@@ -202,8 +208,10 @@ class RunLog:
         Args:
             trigger: what asks for it; the last one asking names the checkpoint. At most 64 bytes.
         """
-        _check_trigger(trigger)
-        self._writer.pending.trigger = trigger
+        pending = self._writer.pending
+        if trigger != pending.trigger:
+            _check_trigger(trigger)
+            pending.trigger = trigger
         self._wake.set()
 
     async def run(self) -> None:

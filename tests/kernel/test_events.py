@@ -147,7 +147,7 @@ async def test_a_listener_that_nobody_iterates_costs_nothing():
         for _ in range(10):
             kernel.events()
         gc.collect()
-        assert not kernel._core.events._listeners
+        assert not kernel._core.events.heard
         await kernel.submit("count", task_id="c")
         await kernel.join("c")
 

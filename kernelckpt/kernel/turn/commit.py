@@ -33,25 +33,31 @@ class _Asked(msgspec.Struct, frozen=True):
 _NOTHING = _Asked()
 
 
-def commit_turn(core: Core, task_id: str, staged: Staged, what_next: ending.Next) -> None:
+def commit_turn(core: Core, row: Tcb, staged: Staged, what_next: ending.Next) -> None:
     """Apply a turn in one commit; one that governance refuses, or that its program takes back, is undone.
+
+    Args:
+        core: the kernel.
+        row: the task's row as it is by now.
+        staged: what the turn has staged.
+        what_next: how it ended.
 
     Raises:
         TaskMismatchError: a spawned id was taken meanwhile; nothing was changed.
         UnknownTaskError: a child to be joined was forgotten meanwhile; nothing was changed.
     """
-    if not isinstance(what_next, ending.Rollback):
+    if isinstance(what_next, ending.Rollback):
+        core.events.emit("discarded", row.id, row.budget.turns + 1)
+        undo_turn(core, row, what_next.reason)
+        return
+    if staged.spawns or isinstance(what_next, ending.Join):
         _refuse_lost(core, staged, what_next)
-    row = core.state.row(task_id)
     asked = _ask_governance(core, row, what_next) if isinstance(what_next, ending.Request) else _NOTHING
-    crowded = core.gate.crowded(len(staged.spawns))
-    if not (isinstance(what_next, ending.Rollback) or asked.refusal is not None or crowded):
+    if asked.refusal is None and not (staged.spawns and core.gate.crowded(len(staged.spawns))):
         _commit(core, row, staged, what_next, asked.gated)
         return
-    core.events.emit("discarded", task_id, row.budget.turns + 1)
-    if isinstance(what_next, ending.Rollback):
-        undo_turn(core, row, what_next.reason)
-    elif asked.refusal is not None:
+    core.events.emit("discarded", row.id, row.budget.turns + 1)
+    if asked.refusal is not None:
         undo_refused(core, row, asked.refusal)
     else:
         undo_turn(core, row, GovernanceRefusal(SPAWN, "too many children run by now"))
@@ -73,8 +79,10 @@ def _commit(core: Core, row: Tcb, staged: Staged, what_next: ending.Next, gated:
     core.touch_totals(turns=1)
     budget = replace(row.budget, turns=row.budget.turns + 1)
     row = replace(row, budget=budget, attempt=0, spawned=row.spawned + len(staged.spawns), joined=())
-    plan = core.cell(task_id).context.plan if staged.plan else None
-    _drop_consumed(core, task_id, staged)
+    cell = core.cell(task_id)
+    plan = cell.context.plan if staged.plan else None
+    if staged.read or cell.effects:
+        _drop_consumed(core, task_id, staged)
     if staged.value is not None:
         core.state.put(("state", task_id, 0), staged.value)
     apply_context(core.state, task_id, staged)
@@ -88,9 +96,10 @@ def _commit(core: Core, row: Tcb, staged: Staged, what_next: ending.Next, gated:
     if core.urged:
         attention.end_wait_if_urged(core, task_id)
     after = core.state.row(task_id)
-    core.tell("committed", task_id, budget.turns, kernel_turn=core.state.totals.turn)
-    if after.wait is not None:
-        core.tell("waiting", task_id, budget.turns, wait=after.wait.label(), note=after.wait.note)
+    if core.events.heard:
+        core.tell("committed", task_id, budget.turns, kernel_turn=core.state.totals.turn)
+        if after.wait is not None:
+            core.tell("waiting", task_id, budget.turns, wait=after.wait.label(), note=after.wait.note)
     core.state.commit(ended_turn=True, waits=after.wait is not None)
 
 
@@ -114,6 +123,5 @@ def _refuse_lost(core: Core, staged: Staged, what_next: ending.Next) -> None:
 def _drop_consumed(core: Core, task_id: str, staged: Staged) -> None:
     for number in sorted(staged.read):
         core.state.remove(("inbox", task_id, number))
-    effects = core.cell(task_id).effects
-    for number in list(effects) if effects else ():
+    for number in list(core.cell(task_id).effects):
         core.state.remove(("effect", task_id, number))
