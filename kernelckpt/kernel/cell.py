@@ -35,30 +35,30 @@ _NONE: Mapping[Any, Any] = MappingProxyType({})
 """What a cell holds of a kind until there is something: most of a hundred thousand tasks need few of them."""
 
 
-class Cell:
-    """One task's records by kind. Only `KernelState` changes it, within a commit."""
+class Cell(Struct, gc=False, eq=False):
+    """One task's records by kind. Only `KernelState` changes it, within a commit.
 
-    __slots__ = (*SINGLE, *NUMBERED.values(), "next_number", "sent_keys", "streams", "_tallies")
+    The garbage collector need not look at it: nothing that it holds can lead back to it.
+    """
 
-    def __init__(self) -> None:
-        self.state: Value | None = None
-        self.input: Value | None = None
-        self.spec: AgentRunSpec | None = None
-        self.capabilities: CapabilityManifest | None = None
-        self.context = _FRESH
-        self.meter: ContextMeter | None = None
-        self.request: OpenRequest | None = None
-        self.milestone: MilestoneProgress | None = None
-        self.process: ProcessRecord | None = None
-        self.streams: Mapping[str, list[bytes]] = _NONE
-        self.inbox: Mapping[int, InboxEntry] = _NONE
-        self.sent: Mapping[int, SentKey] = _NONE
-        self.sent_keys: Mapping[str, None] = _NONE
-        self.approvals: Mapping[int, Approval] = _NONE
-        self.effects: Mapping[int, Effect] = _NONE
-        self.spools: Mapping[int, SpooledResult] = _NONE
-        self.next_number = 1
-        self._tallies: Mapping[str, Tally] = _NONE
+    state: Value | None = None
+    input: Value | None = None
+    spec: AgentRunSpec | None = None
+    capabilities: CapabilityManifest | None = None
+    context: Context = _FRESH
+    meter: ContextMeter | None = None
+    request: OpenRequest | None = None
+    milestone: MilestoneProgress | None = None
+    process: ProcessRecord | None = None
+    streams: Mapping[str, list[bytes]] = _NONE
+    inbox: Mapping[int, InboxEntry] = _NONE
+    sent: Mapping[int, SentKey] = _NONE
+    sent_keys: Mapping[str, None] = _NONE
+    approvals: Mapping[int, Approval] = _NONE
+    effects: Mapping[int, Effect] = _NONE
+    spools: Mapping[int, SpooledResult] = _NONE
+    next_number: int = 1
+    _tallies: Mapping[str, Tally] = _NONE
 
     def take_number(self) -> int:
         """A number no record of this task has had in this process."""

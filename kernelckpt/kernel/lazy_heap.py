@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 
+from msgspec import Struct
+
 from kernelckpt.model.tcb import Tcb
 
 
-class Slot:
+class Slot(Struct, gc=False, eq=False):
     """A row's place in the order of insertion; `row` is None once it was removed."""
 
-    __slots__ = ("number", "row")
-
-    def __init__(self, number: int, row: Tcb) -> None:
-        self.number = number
-        self.row: Tcb | None = row
+    number: int
+    row: Tcb | None
 
 
 _Entry = tuple[int, int, Slot]
