@@ -12,7 +12,7 @@ from kernelckpt.errors import DecodeError, RestoreError, UnknownTaskError
 from kernelckpt.kernel.cell import Cell
 from kernelckpt.kernel.events.event_log import EventLog
 from kernelckpt.kernel.events.event_stream import FOLD, EventStream
-from kernelckpt.kernel.events.row_event import has_events, row_events
+from kernelckpt.kernel.events.row_event import QUIET, row_events
 from kernelckpt.kernel.redaction.redactor import Redactor
 from kernelckpt.kernel.table import TaskTable
 from kernelckpt.model.governance import GovernancePolicy, RateSlot
@@ -35,6 +35,10 @@ class KernelState:
 
     Every change is made by `put`, `remove` or `append` and becomes a commit by `commit`, all without an
     await between: whoever looks at an await sees committed state only.
+
+    Attributes:
+        cell: the other records of a task that has a row.
+        find_cell: the same, or None when it has no row (any more).
     """
 
     def __init__(self, on_commit: Callable[[Commit], None], redactor: Redactor | None = None) -> None:
@@ -48,6 +52,8 @@ class KernelState:
         self.number = 0
         self.events = EventStream()
         self._cells: dict[str, Cell] = {}
+        self.cell: Callable[[str], Cell] = self._cells.__getitem__
+        self.find_cell: Callable[[str], Cell | None] = self._cells.get
         self._changes: list[Change] = []
         self._on_commit = on_commit
 
@@ -63,14 +69,6 @@ class KernelState:
             hint = "submit it first; a finished task may have been forgotten"
             raise UnknownTaskError(f"no task {task_id!r}", hint=hint)
         return row
-
-    def cell(self, task_id: str) -> Cell:
-        """The other records of a task that has a row."""
-        return self._cells[task_id]
-
-    def find_cell(self, task_id: str) -> Cell | None:
-        """The other records of a task, or None when it has no row (any more)."""
-        return self._cells.get(task_id)
 
     def put(self, key: Key, record: Struct) -> None:
         """Set a record, without the secrets in it."""
@@ -103,18 +101,15 @@ class KernelState:
         """
         row = self.redactor.record(row)
         old = self.table.get(row.id)
-        if has_events(old, row):
+        if old is None or old.state.kind not in QUIET or row.state.kind not in QUIET:
             ids = {"pending": pending, "approved": approved, "denied": denied}
             for event in row_events(self.totals.turn, old, row, **ids):
                 self.note(event)
-        self._set_row(row)
+        self.table.insert(row)
+        if old is None:
+            self._cells[row.id] = Cell()
         self._changes.append(Put(("task", row.id, 0), row))
         return row
-
-    def _set_row(self, row: Tcb) -> None:
-        self.table.insert(row)
-        if row.id not in self._cells:
-            self._cells[row.id] = Cell()
 
     def note(self, event: LoggedEvent) -> None:
         """Add an event to the event log, with its category; the next commit holds it.
@@ -259,7 +254,8 @@ class KernelState:
     def _set(self, key: Key, record: Struct) -> None:
         kind, task, number = key
         if isinstance(record, Tcb):
-            self._set_row(record)
+            self.table.insert(record)
+            self._cells.setdefault(task, Cell())
         elif isinstance(record, KernelTotals):
             self.totals = record
         elif isinstance(record, QueuedSignal):

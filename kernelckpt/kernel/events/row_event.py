@@ -28,16 +28,8 @@ _LIMITS = {
 }
 
 
-_AT_WORK = frozenset({StateKind.READY, StateKind.RUNNING, StateKind.BLOCKED})
-"""States between which a row may change without anything to say about it."""
-
-
-def has_events(old: Tcb | None, new: Tcb) -> bool:
-    """Whether `row_events` may have something to say; most changes of a row are of no interest."""
-    if old is None:
-        return True
-    was, now = old.state, new.state
-    return was is not now and not (was.kind in _AT_WORK and now.kind in _AT_WORK)
+QUIET = frozenset({StateKind.READY, StateKind.RUNNING, StateKind.BLOCKED})
+"""States between which a row may change without anything to say about it, as most changes of rows are."""
 
 
 def row_events(
