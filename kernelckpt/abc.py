@@ -148,6 +148,22 @@ class StorageBackend(ABC):
             UnsupportedVersionError: the storage was written by a newer version.
         """
 
+    async def list_newest(self, run_id: str, *, limit: int = 1000) -> Sequence[EntryInfo]:
+        """The newest entries, in order of sequence: at most `limit`, and not none unless there are none.
+
+        What may be listed, and the errors, are those of `list_entries`. A backend that can read its listing
+        from the end may do so; here the end is found with a few probes, and fewer than `limit` may come.
+        """
+        low = 0
+        width = step = max(limit, 1)  # `list_entries` says what is wrong with another
+        while await self.list_entries(run_id, after=low + step, limit=1):
+            low, step = low + step, 2 * step
+        while step > width:
+            step //= 2
+            if await self.list_entries(run_id, after=low + step, limit=1):
+                low += step
+        return await self.list_entries(run_id, after=low, limit=limit)
+
     @abstractmethod
     async def read(
         self, run_id: str, epoch: int, sequence: int, *, offset: int = 0, length: int | None = None

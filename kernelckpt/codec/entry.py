@@ -13,7 +13,14 @@ from kernelckpt.abc import META_BYTES
 from kernelckpt.codec.codec import PLAIN_CODEC, Codec
 from kernelckpt.codec.frame import DIGEST_BYTES, encode_plain, entry_origin
 from kernelckpt.codec.version import FORMAT, FORMAT_VERSION, check_version
-from kernelckpt.errors import CorruptionError, DecodeError, UnknownKeyError, UsageError
+from kernelckpt.errors import (
+    CorruptionError,
+    DecodeError,
+    EncryptionError,
+    FormatError,
+    UnknownKeyError,
+    UsageError,
+)
 
 MAX_TRIGGER_BYTES = 64
 """The longest trigger label, in bytes."""
@@ -175,12 +182,21 @@ def decode_meta(data: bytes, run_id: str, epoch: int, sequence: int, codec: Code
         or bool(meta.key) is not bool(meta.tag)
     ):
         raise DecodeError(f"{where}: it contradicts itself", path=where)
-    mac = codec.mac(meta.key, f"run {run_id!r}, entry {sequence}")
-    if meta.tag != (_tag(meta, origin, mac) if mac else b""):
-        raise UnknownKeyError(
-            f"run {run_id!r}, entry {sequence}: not written with the key {meta.key!r} that is at hand",
-            key_id=meta.key,
-        )
+    if meta.key or codec.keys is not None:
+        _check_tag(meta, origin, codec, f"run {run_id!r}, entry {sequence}")
+    return meta
+
+
+def glance_at_meta(data: bytes, codec: Codec = PLAIN_CODEC) -> EntryMeta | None:
+    """The metadata of an entry whose seal and tag nobody has looked at; None if it cannot be read."""
+    try:
+        meta = _META.decode(data[:-_SEAL_BYTES])
+        if meta.version != FORMAT_VERSION:
+            check_version(meta.version, "metadata", codec.steps)
+        if meta.key or codec.keys is not None:
+            codec.key(meta.key, "metadata")
+    except (msgspec.MsgspecError, UnicodeDecodeError, FormatError, EncryptionError):
+        return None
     return meta
 
 
@@ -193,6 +209,14 @@ def _decoded_meta(raw: bytes, where: str, codec: Codec) -> EntryMeta:
         raise DecodeError(f"{where}: {error}", path=where) from error
     check_version(meta.version, where, codec.steps)
     return meta
+
+
+def _check_tag(meta: EntryMeta, origin: bytes, codec: Codec, where: str) -> None:
+    mac = codec.mac(meta.key, where)
+    if meta.tag != (_tag(meta, origin, mac) if mac else b""):
+        raise UnknownKeyError(
+            f"{where}: not written with the key {meta.key!r} that is at hand", key_id=meta.key
+        )
 
 
 def _version_of(raw: bytes) -> Any:

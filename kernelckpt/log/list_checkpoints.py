@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 
-from kernelckpt.abc import StorageBackend
+from kernelckpt.abc import EntryInfo, StorageBackend
 from kernelckpt.codec.codec import PLAIN_CODEC, Codec
-from kernelckpt.codec.entry import EntryMeta
+from kernelckpt.codec.entry import BlobPointer, EntryMeta, glance_at_meta
 from kernelckpt.errors import UnknownKeyError
 from kernelckpt.log.chain import ChainEntry
 from kernelckpt.log.checkpoint_info import CheckpointInfo
@@ -38,24 +38,16 @@ async def list_checkpoints(
         NotFoundError: no such run.
         UnsupportedVersionError: it was written by a newer version.
     """
-    links = await _gather(Listing(storage, run_id, codec), newest)
-    blobs = {blob.name for blob in await storage.list_blobs(run_id)}
-    found = _Survey(links, blobs).infos()
-    return found if newest is None else found[max(len(found) - newest, 0) :]
-
-
-async def _gather(listing: Listing, newest: int | None) -> list[Link]:
-    """Entries from the newest down, as far as is needed to judge the newest ones; oldest first."""
-    links: list[Link] = []
-    floor: int | None = None
-    link = await listing.newest()
-    while link is not None and (floor is None or link.info.sequence > floor):
-        links.append(link)
-        state = link.meta.state if link.meta is not None else None
-        if newest is not None and len(links) >= newest and floor is None and state is not None:
-            floor = state.since
-        link = await listing.before(link.info.sequence)
-    return links[::-1]
+    listing = Listing(storage, run_id, codec)
+    count = newest
+    while True:
+        links = await listing.newest_links(count)
+        survey = _Survey(links, {blob.name for blob in await storage.list_blobs(run_id)})
+        await survey.look_below(listing, codec)
+        found = survey.infos()
+        if newest is None or count is None or len(found) >= newest or len(links) < count:
+            return found if newest is None else found[max(len(found) - newest, 0) :]
+        count *= 2  # some were cut off
 
 
 class _Reach(Struct, frozen=True):
@@ -70,8 +62,51 @@ class _Reach(Struct, frozen=True):
         return self.floor == 0 or (self.since is not None and self.since >= self.floor)
 
 
+class _Descent:
+    """Follows a chain down, as far as a state must be read: only what follows what is looked at.
+
+    Attributes:
+        tip: the next entry on the chain; where it ends, the last one that is needed or the first that lacks.
+        since: that of the base it came upon; 0 before that.
+        pruned_up_to: that of the newest base, whether it can be read or not.
+        is_bad: whether `tip` is there, and damaged.
+    """
+
+    def __init__(self, blobs: Collection[str], codec: Codec, tip: Tip) -> None:
+        self.tip = tip
+        self.since = 0
+        self.pruned_up_to = 0
+        self.is_bad = False
+        self._blobs = blobs
+        self._codec = codec
+
+    def passes(self, info: EntryInfo) -> bool:
+        """Whether the chain goes on below this entry, the next one that is listed."""
+        tip = self.tip
+        if info.sequence > tip.sequence:
+            return True  # set aside
+        if info.sequence < tip.sequence or tip.sequence <= self.since:
+            return False
+        meta = glance_at_meta(info.meta, self._codec)
+        if meta is None or meta.digest != tip.digest or info.epoch != tip.epoch:
+            self.is_bad = True
+            return False
+        if meta.state is not None:
+            self._pass_base(meta.state, info.damage)
+        elif info.damage:
+            self.is_bad = True
+            return False
+        self.tip = Tip(meta.previous_epoch, meta.previous_sequence, meta.previous_digest)
+        return True
+
+    def _pass_base(self, state: BlobPointer, damage: str) -> None:
+        self.pruned_up_to = max(self.pruned_up_to, state.since)
+        if not self.since and not damage and state.name in self._blobs:
+            self.since = state.since
+
+
 class _Survey:
-    """Judges listed entries by what they say of each other."""
+    """Judges the newest entries by what they say of each other, and by what the older ones follow."""
 
     def __init__(self, links: Sequence[Link], blobs: Collection[str]) -> None:
         self._links = links
@@ -81,6 +116,21 @@ class _Survey:
         bases = [link.meta.state.since for link in links if link.meta is not None and link.meta.state]
         self._pruned_up_to = max(bases, default=0)
         self._reaches: dict[int, _Reach] = {}
+
+    async def look_below(self, listing: Listing, codec: Codec) -> None:
+        """Follow the chain of the oldest of them down to its base, or to where it breaks."""
+        oldest = next((link for link in self._links if link.info.sequence in self._chain), None)
+        if oldest is None or oldest.meta is None:
+            return
+        top = ChainEntry(oldest, oldest.meta).previous
+        descent = _Descent(self._blobs, codec, top)
+        async for page in listing.pages_down(top.sequence):
+            if not page or not all(descent.passes(info) for info in reversed(page)):
+                break
+        self._reaches[top.sequence] = _Reach(top, descent.tip.sequence, descent.since or None)
+        self._pruned_up_to = max(self._pruned_up_to, descent.pruned_up_to)
+        if descent.is_bad:
+            self._bad.add(descent.tip.sequence)
 
     def infos(self) -> list[CheckpointInfo]:
         judged = [self._judge(link) for link in self._links]

@@ -1,8 +1,9 @@
-"""The entries of a run as they are listed: fetched a window at a time, newest first, never read."""
+"""The entries of a run as they are listed: fetched a page at a time, never read."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import AsyncIterator, Sequence
 
 from msgspec import Struct
 
@@ -11,7 +12,7 @@ from kernelckpt.codec.codec import PLAIN_CODEC, Codec
 from kernelckpt.codec.entry import EntryMeta, decode_meta
 from kernelckpt.errors import CorruptionError, DecodeError, EncryptionError
 
-_WINDOW = 1000
+_PAGE = 1000
 
 
 class Link(Struct, frozen=True):
@@ -50,8 +51,31 @@ def to_link(info: EntryInfo, run_id: str, codec: Codec = PLAIN_CODEC) -> Link:
     return Link(info, meta, info.damage)
 
 
+class _Page(Struct, frozen=True):
+    """The entries numbered from `first` on, as far as they were asked for."""
+
+    first: int
+    entries: Sequence[EntryInfo]
+    numbers: list[int]
+
+    @classmethod
+    def of(cls, first: int, entries: Sequence[EntryInfo]) -> _Page:
+        """A page of these entries."""
+        return cls(first, entries, [info.sequence for info in entries])
+
+    def before(self, sequence: int) -> Sequence[EntryInfo]:
+        """Those numbered below `sequence`."""
+        return self.entries[: bisect_left(self.numbers, sequence)]
+
+    def get(self, sequence: int) -> EntryInfo | None:
+        """The one of that number, or None."""
+        index = bisect_left(self.numbers, sequence)
+        found = self.numbers[index : index + 1] == [sequence]
+        return self.entries[index] if found else None
+
+
 class Listing:
-    """The entries of a run at one time; windows once fetched are not fetched again.
+    """The entries of a run at one time; pages once fetched are not fetched again.
 
     Metadata is decoded when an entry is asked for.
     """
@@ -61,47 +85,59 @@ class Listing:
         self._storage = storage
         self._run_id = run_id
         self._codec = codec
-        self._windows: dict[int, dict[int, EntryInfo]] = {}
-        self._numbers: dict[int, list[int]] = {}
+        self._newest: _Page | None = None
+        self._pages: dict[int, _Page] = {}
         self._links: dict[int, Link] = {}
 
     async def get(self, sequence: int) -> Link | None:
         """The entry of that number, or None."""
-        window = await self._window((sequence - 1) // _WINDOW)
-        info = window.get(sequence)
+        info = (await self._page(sequence)).get(sequence)
         return None if info is None else self._link(info)
 
     async def before(self, sequence: int) -> Link | None:
         """The newest entry numbered below `sequence`, or None."""
-        for index in range((sequence - 1) // _WINDOW, -1, -1):
-            window = await self._window(index)
-            numbers = self._numbers[index]
-            below = bisect_left(numbers, sequence)
-            if below:
-                return self._link(window[numbers[below - 1]])
+        async for page in self.pages_down(sequence - 1):
+            if page:
+                return self._link(page[-1])
         return None
 
     async def newest(self) -> Link | None:
-        """The newest entry, or None when there is none. Takes a few probes, not a listing of all.
+        """The newest entry, or None when there is none. Takes one page, not a listing of all.
 
         Raises:
             EncryptionError: it is not encrypted with a key at hand, or should be.
         """
-        low, step = 0, _WINDOW
-        while await self._any_after(low + step):
-            low += step
-            step *= 2
-        while step > _WINDOW:
-            step //= 2
-            if await self._any_after(low + step):
-                low += step
-        found = await self.before(low + step + 1)
-        if found is not None and found.locked is not None:
-            raise found.locked
-        return found
+        found = await self._storage.list_newest(self._run_id, limit=_PAGE)
+        if not found:
+            return None
+        self._newest = _Page.of(found[0].sequence, found)
+        link = self._link(found[-1])
+        if link.locked is not None:
+            raise link.locked
+        return link
 
-    async def _any_after(self, sequence: int) -> bool:
-        return bool(await self._storage.list_entries(self._run_id, after=sequence, limit=1))
+    async def newest_links(self, count: int | None) -> list[Link]:
+        """The newest so many entries, or all of them, oldest first; the errors are those of `newest`."""
+        newest = await self.newest()
+        infos: list[EntryInfo] = []
+        async for page in self.pages_down(newest.info.sequence if newest is not None else 0):
+            infos += reversed(page)
+            if count is not None and len(infos) >= count:
+                break
+        return [self._link(info) for info in infos[:count][::-1]]
+
+    async def pages_down(self, sequence: int) -> AsyncIterator[Sequence[EntryInfo]]:
+        """The entries up to that number, pages of the newest first."""
+        while sequence > 0:
+            page = await self._page(sequence)
+            yield page.before(sequence + 1)
+            sequence = page.first - 1
+            if not page.entries and not await self._any_up_to(sequence):
+                return
+
+    async def _any_up_to(self, sequence: int) -> bool:
+        found = await self._storage.list_entries(self._run_id, limit=1)
+        return bool(found) and found[0].sequence <= sequence
 
     def _link(self, info: EntryInfo) -> Link:
         link = self._links.get(info.sequence)
@@ -109,12 +145,14 @@ class Listing:
             link = self._links[info.sequence] = to_link(info, self._run_id, self._codec)
         return link
 
-    async def _window(self, index: int) -> dict[int, EntryInfo]:
-        window = self._windows.get(index)
-        if window is None:
-            after = index * _WINDOW
-            found = await self._storage.list_entries(self._run_id, after=after, limit=_WINDOW)
-            window = {info.sequence: info for info in found if info.sequence <= after + _WINDOW}
-            self._windows[index] = window
-            self._numbers[index] = sorted(window)
-        return window
+    async def _page(self, sequence: int) -> _Page:
+        """The page that a number is on, if there is an entry of it."""
+        if self._newest is not None and sequence >= self._newest.first:
+            return self._newest
+        after = (sequence - 1) // _PAGE * _PAGE
+        page = self._pages.get(after)
+        if page is None:
+            found = await self._storage.list_entries(self._run_id, after=after, limit=_PAGE)
+            entries = [info for info in found if info.sequence <= after + _PAGE]
+            page = self._pages[after] = _Page.of(after + 1, entries)
+        return page

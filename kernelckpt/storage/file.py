@@ -139,6 +139,10 @@ class FileStorage(StorageBackend):
         check_page(after, limit)
         return await self._call(self._list_entries, run_id, after, limit)
 
+    async def list_newest(self, run_id: str, *, limit: int = 1000) -> Sequence[EntryInfo]:
+        check_page(0, limit)
+        return await self._call(self._list_newest, run_id, limit)
+
     async def read(
         self, run_id: str, epoch: int, sequence: int, *, offset: int = 0, length: int | None = None
     ) -> bytes:
@@ -226,7 +230,13 @@ class FileStorage(StorageBackend):
         return run
 
     def _list_entries(self, run_id: str, after: int, limit: int) -> Sequence[EntryInfo]:
-        found = self._run(run_id).list_entries(after, limit)
+        return self._acknowledged(run_id, self._run(run_id).looker.entries(after, limit))
+
+    def _list_newest(self, run_id: str, limit: int) -> Sequence[EntryInfo]:
+        found = self._run(run_id).looker.newest(limit + 1)  # one may have failed
+        return self._acknowledged(run_id, found)[-limit:]
+
+    def _acknowledged(self, run_id: str, found: Sequence[EntryInfo]) -> Sequence[EntryInfo]:
         claim = self._claims.get(run_id)
         return found if claim is None else claim.without_failed(found)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from msgspec import Struct
@@ -92,6 +92,17 @@ class RunView(Struct, frozen=True):
         elif after < missing <= self.acknowledged:
             yield EntryInfo(self.mark.epoch, missing, 0, b"", "", "acknowledged, but its file is missing")
 
+    def newest(self, limit: int) -> list[EntryInfo]:
+        """The newest so many entries that count or were lost, in order."""
+        left, after = limit, 0
+        for segment, end in zip(reversed(self.segments), reversed(self.limits), strict=True):
+            stop = bisect_right(segment.entries, end, key=_sequence)
+            if stop >= left:
+                after = segment.entries[stop - left].sequence - 1
+                break
+            left -= stop
+        return list(self.entries(after))[-limit:]
+
     @property
     def head(self) -> int:
         """The newest number that was ever given to an entry that counts."""
@@ -138,9 +149,16 @@ class RunLooker:
 
     def entries(self, after: int, limit: int) -> Sequence[EntryInfo]:
         """The first entries above `after` that count or were lost."""
+        return self._listed(lambda view: list(islice(view.entries(after), limit)))
+
+    def newest(self, limit: int) -> Sequence[EntryInfo]:
+        """The newest entries that count or were lost."""
+        return self._listed(lambda view: view.newest(limit))
+
+    def _listed(self, entries_of: Callable[[RunView], list[EntryInfo]]) -> Sequence[EntryInfo]:
         view = self.look()
         while True:
-            found = list(islice(view.entries(after), limit))
+            found = entries_of(view)
             if not any(entry.damage for entry in found):
                 return found
             again = self.look()

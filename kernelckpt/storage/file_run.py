@@ -41,10 +41,6 @@ class RunFolder:
         facts = self.ops.stat(f"{self.path}/{RUN}")
         return facts.inode, facts.modified_ns
 
-    def list_entries(self, after: int, limit: int) -> Sequence[EntryInfo]:
-        """See `StorageBackend.list_entries`."""
-        return self.looker.entries(after, limit)
-
     def read(self, epoch: int, sequence: int, offset: int, length: int | None) -> bytes:
         """See `StorageBackend.read`."""
         for look in (self.looker.glance, self.looker.look):

@@ -89,6 +89,24 @@ class EntryConformance:
             with refused(UsageError):
                 await storage.list_entries("run", limit=0)
 
+    async def test_listing_from_the_end(self, storage_factory: StorageFactory) -> None:
+        """The newest ones are the end of the listing, whatever was deleted before them."""
+        async with owned_run(storage_factory) as (storage, claim):
+            assert await storage.list_newest("run") in ([], ())
+            await append_some(storage, claim, 40)
+            again = await storage.acquire("run", "the test, again")
+            await append_some(storage, again, 17)
+            for _ in range(2):
+                listed = await list_all(storage)
+                for limit in (1, 2, 25, 57, 100):
+                    found = await storage.list_newest("run", limit=limit)
+                    assert 0 < len(found) <= limit
+                    assert list(found) == list(listed[-len(found) :])
+                await storage.delete("run", again.epoch, entries=listed[:40])
+            assert len(listed) == 17
+            with refused(UsageError):
+                await storage.list_newest("run", limit=0)
+
     async def test_ranged_reads(self, storage_factory: StorageFactory) -> None:
         """A range is a slice; less only comes at the end."""
         data = bytes(range(200))
@@ -111,6 +129,8 @@ class EntryConformance:
                     await storage.read("run", epoch, sequence)
             with refused(NotFoundError):
                 await storage.list_entries("no such run")
+            with refused(NotFoundError):
+                await storage.list_newest("no such run")
             with refused(NotFoundError):
                 await storage.read("no such run", 1, 1)
 

@@ -298,6 +298,54 @@ async def test_a_missing_entry_is_a_hole(client, storage):
     assert all("entry 4" in text for text in damage[3:])
 
 
+async def scarred(client, reopen, storage):
+    """A run with all that a listing must judge: bases, pruned and damaged entries, what was set aside."""
+    for number in range(24):
+        client.put("a", b"%d" % number)
+        await client.flush()
+        if number % 6 == 5:
+            await client.base()
+    await client.log.prune(Retention(bases=2))
+    for number in range(3):
+        client.put("b", b"%d" % number)
+        await client.flush()
+    storage.damage(30)
+    again = await reopen(on_corruption="fall_back")
+    for number in range(9):
+        again.put("a", b"%d" % number)
+        await again.flush()
+        if number == 4:
+            await again.base()
+    del storage.entries()[40]
+    again.put("a", b"last")
+    await again.flush()
+
+
+@pytest.mark.parametrize("lost", [None, "base-1-3", "base-1-4", "base-2-1"])
+async def test_the_newest_checkpoints_are_judged_as_in_the_whole_listing(client, reopen, storage, lost):
+    await scarred(client, reopen, storage)
+    if lost is not None:
+        storage.blobs().pop(lost, None)
+    listed = await list_checkpoints(storage, RUN)
+    assert {"", "set aside"} <= {info.damage[:9] for info in listed}
+    assert any("which it rests on" in info.damage for info in listed)
+    for newest in range(1, len(listed) + 3):
+        assert await list_checkpoints(storage, RUN, newest) == listed[-newest:]
+
+
+async def test_the_newest_checkpoint_is_known_to_rest_on_damage_far_below(client, storage):
+    for number in range(1, 2200):
+        client.put("a", b"%d" % number)
+        await client.flush()
+    for spoil in (lambda info: type(info)(info.epoch, 3, info.size, b""), None):
+        info, body = storage.entries().pop(3)
+        if spoil is not None:
+            storage.entries()[3] = (spoil(info), body)
+        (newest,) = await list_checkpoints(storage, RUN, 1)
+        assert "entry 3, which it rests on" in newest.damage
+        assert len(await list_checkpoints(storage, RUN, 2300)) == len(storage.entries())
+
+
 async def test_a_lost_newest_entry_is_noticed(client, reopen, storage):
     for number in range(3):
         client.put("a", b"%d" % number)

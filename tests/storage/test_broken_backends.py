@@ -124,6 +124,13 @@ class Tearing(MemoryStorage):
         self._state.runs[run_id].entries[sequence] = (found, b"".join(entry))
 
 
+class Upright(MemoryStorage):
+    """Begins the newest entries at the oldest."""
+
+    async def list_newest(self, run_id, *, limit=1000):
+        return await self.list_entries(run_id, limit=limit)
+
+
 class Undead(MemoryStorage):
     """Works on after it was closed."""
 
@@ -146,6 +153,7 @@ LIARS = {
     Clipping: "test_the_metadata_limit",
     Inexact: "test_ranged_reads",
     Tearing: "test_cancelled_appends",
+    Upright: "test_listing_from_the_end",
     Undead: "test_a_closed_backend",
 }
 

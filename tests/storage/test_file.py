@@ -197,6 +197,17 @@ async def test_a_full_segment_is_followed_by_another(folder):
     assert (await folder.contents())[3] == b"and next"
 
 
+async def test_the_newest_entries_are_counted_from_the_end_across_segments_and_owners(folder):
+    large = bytes(SEGMENT_BYTES // 2)
+    await folder.write(b"1", large, large, b"4")
+    await folder.write(b"5", b"6")
+    storage = folder.client()
+    entries = await storage.list_entries("run")
+    assert len({entry.segment for entry in entries}) == 3
+    for limit in range(1, 8):
+        assert await storage.list_newest("run", limit=limit) == entries[-limit:]
+
+
 async def test_segments_are_deleted_whole(folder):
     await folder.write(b"1", b"2")
     storage = folder.client()

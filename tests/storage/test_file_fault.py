@@ -50,6 +50,7 @@ async def test_an_entry_that_could_not_be_synced_is_not_there_for_its_owner(fold
     with pytest.raises(SyncFailedError):
         await storage.append("run", 1, 2, [b"lost"], b"")
     assert [entry.sequence for entry in await storage.list_entries("run")] == [1]
+    assert [entry.sequence for entry in await storage.list_newest("run", limit=1)] == [1]
     await storage.append("run", 1, 2, [b"two"], b"")
     assert [entry.sequence for entry in await storage.list_entries("run")] == [1, 2]
 
