@@ -4,20 +4,37 @@ from __future__ import annotations
 
 from time import perf_counter
 
-import anyio
-import anyio.lowlevel
+from anyio import sleep
+from anyio.lowlevel import checkpoint
 
 from kernelckpt.log.options import LogStats
 
+_NOTICED_SECONDS = 0.0002
+"""Whoever held the loop longer than this, when it was given away, wants it."""
+
+_QUIET_SECONDS = 0.05
+"""Nobody wants the loop who did not hold it for so long: what waits for the disk is back before."""
+
+_CREDIT_SECONDS = 0.02
+"""So much of what others take at one go, beyond what they are owed, is made up for."""
+
 
 class TimeSlice:
-    """Told of progress often, it yields to the event loop once its time is used up."""
+    """Told of progress often, it yields to the event loop once its time is used up.
 
-    def __init__(self, seconds: float, stats: LogStats) -> None:
+    One with a `rest` then leaves the loop alone for that many times as long as it worked, while others want
+    it: it takes the share 1 / (1 + rest) of the loop's time, and never less than one slice in each pass of
+    the loop, so that what it is used for ends. When nobody else wants the loop it goes on at once.
+    """
+
+    def __init__(self, seconds: float, stats: LogStats, *, rest: float = 0.0) -> None:
         """Yield after so many seconds; note the longest stretch in `stats`."""
         self._seconds = seconds
         self._stats = stats
+        self._rest = rest
+        self._owed = 0.0
         self._began = perf_counter()
+        self._wanted = self._began - _QUIET_SECONDS
 
     def begin(self) -> None:
         """Start counting anew: called after an await that gave the loop away."""
@@ -37,5 +54,21 @@ class TimeSlice:
     async def rest(self) -> None:
         """Let others run."""
         self.note()
-        await anyio.lowlevel.checkpoint()
+        ended = perf_counter()
+        self._owed += self._rest * (ended - self._began)
+        await checkpoint()
+        self._take_back(ended)
+        if self._owed > 0 and self._began - self._wanted < _QUIET_SECONDS:
+            due = self._began + self._owed
+            await sleep(self._owed)
+            self._owed = 0.0
+            self._take_back(due)
+        self._owed = min(self._owed, 0.0)
+
+    def _take_back(self, given: float) -> None:
+        """Begin anew; what passed since the loop was given away, others have had of what they are owed."""
         self.begin()
+        passed = self._began - given
+        self._owed = max(self._owed - passed, -_CREDIT_SECONDS)
+        if passed > _NOTICED_SECONDS:
+            self._wanted = self._began

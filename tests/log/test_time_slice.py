@@ -1,0 +1,93 @@
+"""A share of the event loop, by a clock that only work moves."""
+
+import pytest
+
+from kernelckpt.log.options import LogStats
+from kernelckpt.log.time_slice import TimeSlice
+
+SLICE = 0.0005
+
+
+class Loop:
+    """An event loop: `others` says how long everybody else holds it when it is given away."""
+
+    def __init__(self, others):
+        self.now = 0.0
+        self.others = others
+        self.slept = 0.0
+
+    def clock(self):
+        return self.now
+
+    async def checkpoint(self):
+        self.now += self.others(self.now)
+
+    async def sleep(self, seconds):
+        self.slept += seconds
+        due = self.now + seconds
+        while self.now < due:
+            self.now = max(self.now + self.others(self.now), min(self.now + 0.0001, due))
+
+    async def work(self, seconds, **settings):
+        """Work for so long, in slices; returns the share of the loop that was had."""
+        time_slice = TimeSlice(SLICE, LogStats(), **settings)
+        began, done = self.now, 0.0
+        while done < seconds:
+            self.now += 0.0001
+            done += 0.0001
+            if time_slice.over:
+                await time_slice.rest()
+        return done / (self.now - began)
+
+
+@pytest.fixture
+def loop_of(monkeypatch):
+    def make(others):
+        loop = Loop(others)
+        monkeypatch.setattr("kernelckpt.log.time_slice.perf_counter", loop.clock)
+        monkeypatch.setattr("kernelckpt.log.time_slice.checkpoint", loop.checkpoint)
+        monkeypatch.setattr("kernelckpt.log.time_slice.sleep", loop.sleep)
+        return loop
+
+    return make
+
+
+@pytest.mark.parametrize("held", [0.0003, 0.001, 0.002])
+async def test_who_rests_gets_its_share_while_others_want_the_loop(loop_of, held):
+    loop = loop_of(lambda now: held)
+    assert 0.17 < await loop.work(1.0, rest=4.0) < 0.23
+
+
+async def test_who_rests_goes_on_at_once_when_nobody_wants_the_loop(loop_of):
+    loop = loop_of(lambda now: 0.00001)
+    assert await loop.work(1.0, rest=4.0) > 0.95
+    assert not loop.slept
+
+
+async def test_others_that_wait_for_the_disk_still_want_the_loop(loop_of):
+    """Busy for 5 ms in 25: what they wait for is done by threads, which the work would hold up."""
+    loop = loop_of(lambda now: 0.005 if now % 0.025 < 0.005 else 0.0)
+    assert 0.17 < await loop.work(1.0, rest=4.0) < 0.3
+
+
+async def test_once_others_are_done_it_is_not_rested_for_them(loop_of):
+    loop = loop_of(lambda now: 0.001 if now < 0.1 else 0.0)
+    assert await loop.work(1.0, rest=4.0) > 0.8
+
+
+async def test_a_slice_is_had_in_each_pass_however_long_others_hold_the_loop(loop_of):
+    loop = loop_of(lambda now: 0.1)
+    assert await loop.work(0.1, rest=4.0) > 0.9 * SLICE / (SLICE + 0.1)
+    assert not loop.slept
+
+
+async def test_what_others_held_at_one_go_is_made_up_for(loop_of):
+    """Busy for 10 ms in 25, at one go: twice the fifth that is left to them."""
+    loop = loop_of(lambda now: 0.010 if now % 0.025 < 0.001 else 0.0)
+    assert 0.17 < await loop.work(1.0, rest=4.0) < 0.3
+
+
+async def test_without_a_rest_it_only_yields(loop_of):
+    loop = loop_of(lambda now: 0.0005)
+    assert 0.45 < await loop.work(0.1) < 0.6
+    assert not loop.slept
