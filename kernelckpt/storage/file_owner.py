@@ -23,6 +23,9 @@ _CLAIM, _BEGIN, _SEAL, _HEAD, _REMOVED = (
 )
 _HOLDER_CHARACTERS = 1000
 _SLOT_BYTES = 64
+"""From one slot to the next. No slot lies across two sectors. A record has 25 to 41 bytes, by the length of
+its numbers; only these are written, and what a longer one left behind them is not read."""
+
 _REMOVED_SLOTS = (4, 5)
 _FILE_BYTES = 6 * _SLOT_BYTES
 
@@ -287,7 +290,7 @@ def _head_slot(epoch: int, sequence: int) -> int:
 
 
 def _write_slot(ops: FileOps, fd: int, slot: int, data: bytes) -> None:
-    write_all(ops, fd, [data.ljust(_SLOT_BYTES, b"\0")], slot * _SLOT_BYTES)
+    write_all(ops, fd, [data], slot * _SLOT_BYTES)
 
 
 def _read_slot(data: bytes, slot: int, kind: str, fields: int) -> list[int] | None:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.may_block  # the simulated file system is called on the
 @pytest.mark.timeout(1800)
 async def test_every_crash_of_every_short_run_can_be_restored():
     """Run with -s to see how much was explored; `explore_crashes.py` explores more."""
-    exploration = Exploration(images=70, second_images=6, second_share=0.0036, kill_share=0.03)
+    exploration = Exploration(images=70, second_images=6, second_share=0.004, kill_share=0.03)
     async for _ in exploration.each_workload(3):
         pass
     counts = exploration.explorer.counts

@@ -6,6 +6,9 @@ import msgpack
 import pytest
 
 from kernelckpt.errors import CorruptionError, NotFoundError, StorageError, UnsupportedVersionError
+from kernelckpt.storage.file_ops import FileOps
+from kernelckpt.storage.file_owner import Mark, read_mark, write_mark
+from kernelckpt.storage.file_record import encode_record
 
 ALL = [(1, 1, False), (1, 2, False), (1, 3, False)]
 LAST_LOST = [(1, 1, False), (1, 2, False), (1, 3, True)]
@@ -205,7 +208,7 @@ async def test_a_torn_note_of_a_deletion_takes_no_older_one_along(folder, monkey
     entries = await storage.list_entries("run")
     await storage.delete("run", claim.epoch, entries=[entries[1]])
     await storage.aclose()
-    for size in range(64):
+    for size in range(len(encode_record("kernelckpt-removed", 4))):
         storage, ops = folder.faulty()
         claim = await storage.acquire("run", "test")
         ops.shorten(size, nth=2, path="/head")
@@ -249,6 +252,19 @@ async def test_a_damaged_mark_is_ignored(three, content):
     path.unlink() if content is None else path.write_bytes(content)
     assert await three.listed() == ALL
     assert (await three.client().acquire("run", "test")).head == 3
+
+
+async def test_only_the_record_of_a_mark_is_written_and_read(folder):
+    """Not what an older, longer one left behind it."""
+    ops, path = FileOps(), folder.path.parent / "head"
+    longest = encode_record("kernelckpt-head", 2**48, 2**48).ljust(64, b"\xc1")
+    path.write_bytes(longest)
+    fd = ops.open(str(path), write=True)
+    write_mark(ops, fd, 2, 4)
+    ops.close(fd)
+    record = encode_record("kernelckpt-head", 2, 4)
+    assert path.read_bytes() == record + longest[len(record) :]
+    assert read_mark(ops, str(path.parent)) == Mark(2, 4)
 
 
 async def test_a_growing_segment_is_followed(folder):
