@@ -80,24 +80,25 @@ class _Descent:
         self._blobs = blobs
         self._codec = codec
 
-    def passes(self, info: EntryInfo) -> bool:
-        """Whether the chain goes on below this entry, the next one that is listed."""
+    def follow(self, page: Sequence[EntryInfo]) -> bool:
+        """Whether the chain goes on below these entries, the next ones that are listed."""
         tip = self.tip
-        if info.sequence > tip.sequence:
-            return True  # set aside
-        if info.sequence < tip.sequence or tip.sequence <= self.since:
-            return False
-        meta = glance_at_meta(info.meta, self._codec)
-        if meta is None or meta.digest != tip.digest or info.epoch != tip.epoch:
-            self.is_bad = True
-            return False
-        if meta.state is not None:
-            self._pass_base(meta.state, info.damage)
-        elif info.damage:
-            self.is_bad = True
-            return False
-        self.tip = Tip(meta.previous_epoch, meta.previous_sequence, meta.previous_digest)
-        return True
+        for info in reversed(page):
+            if info.sequence > tip.sequence:
+                continue  # set aside
+            if info.sequence < tip.sequence or tip.sequence <= self.since:
+                return False
+            meta = glance_at_meta(info.meta, self._codec)
+            if meta is None or meta.digest != tip.digest or info.epoch != tip.epoch:
+                self.is_bad = True
+                return False
+            if meta.state is not None:
+                self._pass_base(meta.state, info.damage)
+            elif info.damage:
+                self.is_bad = True
+                return False
+            self.tip = tip = Tip(meta.previous_epoch, meta.previous_sequence, meta.previous_digest)
+        return bool(page)
 
     def _pass_base(self, state: BlobPointer, damage: str) -> None:
         self.pruned_up_to = max(self.pruned_up_to, state.since)
@@ -125,7 +126,7 @@ class _Survey:
         top = ChainEntry(oldest, oldest.meta).previous
         descent = _Descent(self._blobs, codec, top)
         async for page in listing.pages_down(top.sequence):
-            if not page or not all(descent.passes(info) for info in reversed(page)):
+            if not descent.follow(page):
                 break
         self._reaches[top.sequence] = _Reach(top, descent.tip.sequence, descent.since or None)
         self._pruned_up_to = max(self._pruned_up_to, descent.pruned_up_to)
