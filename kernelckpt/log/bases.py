@@ -109,7 +109,7 @@ class Bases:
         self._facts = facts
         stats.bases += 1
         stats.base_bytes += info.size
-        self._policy.base_written(info.size, stats.entries - entries - 1, stats.bytes_written - size)
+        self._policy.base_written(facts, stats.entries - entries - 1, stats.bytes_written - size)
         return info
 
     def _base_writer(self, since: int, sparse: Sparse, time_slice: TimeSlice) -> BaseWriter:

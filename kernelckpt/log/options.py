@@ -9,7 +9,8 @@ class LogOptions(Struct, frozen=True):
     """When bases pay, and how failures are met.
 
     Attributes:
-        base_min_bytes: no base is due before that many bytes of deltas.
+        base_min_bytes: no base is due before that many bytes of deltas, nor before they are half of the items
+            that the last base refers to, until that comes to eight times as many.
         base_factor: ... nor before the deltas are that many times as large as the last base,
         base_max_entries: unless that many entries were written since.
         sparse_below: items are copied out of a segment once less than this share of it is alive.

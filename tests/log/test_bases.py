@@ -122,6 +122,27 @@ async def test_when_a_base_is_due(reopen, storage):
     assert last.log.base_is_due(), "by the number of entries"
 
 
+async def test_bases_come_more_rarely_as_a_history_grows_but_not_without_an_end(reopen):
+    client = await reopen(options=LogOptions(base_min_bytes=2000, base_factor=0.0, base_max_entries=10_000))
+    between, items = [], []
+    for _ in range(11):
+        before = client.log.stats.bytes_written
+        while not client.log.base_is_due():
+            client.say("a", bytes(400))
+            await client.flush()
+        between.append(client.log.stats.bytes_written - before)
+        items.append(400 * len(client.streams["history", "a", 0]))
+        await client.base()
+    due = [2000, *(min(max(2000, size / 2), 8 * 2000) for size in items[:-1])]
+    assert due[1] == 2000 < due[3] < due[5] < due[-1] == 16_000
+    for seen, expected in zip(between, due, strict=True):
+        assert abs(seen - expected) < 0.1 * expected + 600
+    again = await reopen(options=LogOptions(base_min_bytes=2000, base_factor=0.0))
+    again.say("a", bytes(12_000))
+    await again.flush()
+    assert not again.log.base_is_due(), "what the last base refers to is known from its entry"
+
+
 async def test_a_base_that_fails_harms_nothing(reopen, storage):
     client = await reopen(options=LogOptions(base_max_entries=3))
     await fill(client, 5)
