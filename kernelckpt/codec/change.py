@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from msgspec import Struct
+import msgpack  # type: ignore[import-untyped]  # it ships no annotations
+from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.msgpack import Decoder
 
 from kernelckpt.abc import Append, Change, Key, Put, Remove
-from kernelckpt.codec.envelope import MAX_PAYLOAD_BYTES
 from kernelckpt.codec.frame import (
     FRAME_TAG_BYTES,
     ITEMS,
+    MAX_TEXT_BYTES,
     RECORDS,
     UNREADABLE,
     Frame,
@@ -22,7 +24,12 @@ from kernelckpt.codec.frame import (
 from kernelckpt.codec.version import UPGRADES, UpgradeStep, upgrade
 from kernelckpt.errors import DecodeError
 
-_REMOVED, _SET, _STREAM = 3, 4, 5
+_IN_BLOB, _IN_ENTRY = 4, 5
+"""How many fields a reference has, without its tag."""
+
+_L = TypeVar("_L", bound=Struct)
+_Count = Annotated[int, Meta(ge=0)]
+_Text = Annotated[str, Meta(max_length=MAX_TEXT_BYTES)]
 
 
 class Reference(Struct, frozen=True):
@@ -54,6 +61,40 @@ class StreamIndex(Struct, frozen=True):
     key: Key
     items: int
     references: bytes
+
+
+class _Record(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A line of a frame of records: set to its data, or removed."""
+
+    kind: _Text
+    task: _Text
+    number: int
+    data: bytes | UnsetType = UNSET
+
+
+class _Items(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The one object in a frame of items."""
+
+    kind: _Text
+    task: _Text
+    number: int
+    start: _Count
+    items: tuple[bytes, ...]
+
+
+class _Index(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A line of a frame of streams."""
+
+    kind: _Text
+    task: _Text
+    number: int
+    items: _Count
+    references: bytes
+
+
+_records = Decoder(list[_Record])
+_items = Decoder(_Items)
+_indexes = Decoder(list[_Index])
 
 
 def put_head(key: Key, size: int) -> bytes:
@@ -93,7 +134,7 @@ def decode_changes(frame: Frame, where: str, steps: Mapping[int, UpgradeStep] = 
         DecodeError: the payload is not what its type says.
     """
     if frame.type == RECORDS:
-        changes: Sequence[Change] = [_change(value, where) for value in _objects(frame.payload, where, _SET)]
+        changes: Sequence[Change] = [_change(line) for line in _lines(_records, frame.payload, where)]
     elif frame.type == ITEMS:
         changes = [_append(frame.payload, where)]
     else:
@@ -103,59 +144,61 @@ def decode_changes(frame: Frame, where: str, steps: Mapping[int, UpgradeStep] = 
 
 def decode_index(frame: Frame, where: str) -> list[StreamIndex]:
     """The streams that a frame of a base lists."""
-    found = []
-    for value in _objects(frame.payload, where, _STREAM):
-        if (
-            len(value) != _STREAM
-            or not _is_key(value)
-            or not _is_count(value[3])
-            or type(value[4]) is not bytes
-        ):
-            raise DecodeError(f"{where}: not a stream's line", path=where)
-        found.append(StreamIndex(value[:3], value[3], value[4]))
-    return found
+    return [
+        StreamIndex((line.kind, line.task, line.number), line.items, line.references)
+        for line in _lines(_indexes, frame.payload, where)
+    ]
 
 
 def each_reference(packed: bytes | bytearray, where: str) -> Iterator[Reference]:
     """Packed references one after the other, in order."""
-    for value in _objects(packed, where, _STREAM + 1):
+    for value in _objects(packed, where):
         has_tag = bool(value) and type(value[-1]) is bytes and len(value[-1]) == FRAME_TAG_BYTES
         *place, tag = value if has_tag else (*value, b"")
-        if len(place) == _STREAM and all(map(_is_count, place)):
+        if len(place) == _IN_ENTRY and all(map(_is_count, place)):
             epoch, sequence, offset, length, start = place
             yield Reference("", epoch, sequence, offset, length, start, tag)
-        elif len(place) == _SET and type(place[0]) is str and place[0] and all(map(_is_count, place[1:])):
+        elif len(place) == _IN_BLOB and type(place[0]) is str and place[0] and all(map(_is_count, place[1:])):
             blob, offset, length, start = place
             yield Reference(blob, 0, 0, offset, length, start, tag)
         else:
             raise DecodeError(f"{where}: not a reference", path=where)
 
 
-def _change(value: tuple[Any, ...], where: str) -> Put | Remove:
-    if not _is_key(value):
-        raise DecodeError(f"{where}: a change without a key", path=where)
-    if len(value) == _REMOVED:
-        return Remove(value)
-    if len(value) != _SET or type(value[3]) is not bytes:
-        raise DecodeError(f"{where}: not a change", path=where)
-    return Put(value[:3], value[3])
+def _change(line: _Record) -> Put | Remove:
+    key = (line.kind, line.task, line.number)
+    return Remove(key) if line.data is UNSET else Put(key, line.data)
 
 
 def _append(payload: bytes, where: str) -> Append:
-    values = list(_objects(payload, where, MAX_PAYLOAD_BYTES))
-    if len(values) != 1 or len(values[0]) != 5 or not _is_key(values[0]):
-        raise DecodeError(f"{where}: not the items of a stream", path=where)
-    *_, start, items = values[0]
-    if not _is_count(start) or type(items) is not tuple or not all(type(item) is bytes for item in items):
-        raise DecodeError(f"{where}: not the items of a stream", path=where)
-    return Append(values[0][:3], start, items)
+    try:
+        line = _items.decode(payload)
+    except UNREADABLE as error:
+        raise DecodeError(f"{where}: not the items of a stream: {error}", path=where) from error
+    return Append((line.kind, line.task, line.number), line.start, line.items)
 
 
-def _objects(payload: bytes | bytearray, where: str, array: int) -> Iterator[tuple[Any, ...]]:
-    unpacker = new_unpacker(len(payload), array=min(array, max(len(payload), _STREAM)))
+def _lines(decoder: Decoder[list[_L]], payload: bytes, where: str) -> list[_L]:
+    """The objects of a payload, decoded in one call: counted first, for they lie in it without a head."""
+    unpacker = new_unpacker(len(payload))
+    unpacker.feed(payload)
+    count = 0
+    try:
+        while unpacker.tell() < len(payload):
+            unpacker.skip()
+            count += 1
+        return decoder.decode(b"\xdd" + count.to_bytes(4, "big") + payload)
+    except msgpack.OutOfData as error:
+        raise DecodeError(f"{where}: its objects do not span its bytes", path=where) from error
+    except UNREADABLE as error:
+        raise DecodeError(f"{where}: {type(error).__name__}: {error}", path=where) from error
+
+
+def _objects(packed: bytes | bytearray, where: str) -> Iterator[tuple[Any, ...]]:
+    unpacker = new_unpacker(len(packed), array=_IN_ENTRY + 1)
     end = 0
     try:
-        unpacker.feed(payload)
+        unpacker.feed(packed)
         for value in unpacker:
             if type(value) is not tuple:
                 raise DecodeError(f"{where}: not an array", path=where)
@@ -163,12 +206,8 @@ def _objects(payload: bytes | bytearray, where: str, array: int) -> Iterator[tup
             yield value
     except UNREADABLE as error:
         raise DecodeError(f"{where}: {type(error).__name__}: {error}", path=where) from error
-    if end != len(payload):
+    if end != len(packed):
         raise DecodeError(f"{where}: its objects do not span its bytes", path=where)
-
-
-def _is_key(value: tuple[Any, ...]) -> bool:
-    return len(value) >= 3 and type(value[0]) is str and type(value[1]) is str and type(value[2]) is int
 
 
 def _is_count(value: Any) -> bool:

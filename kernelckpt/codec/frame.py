@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import msgpack  # type: ignore[import-untyped]  # it ships no annotations
-from msgspec import Struct
-from msgspec.msgpack import Encoder
+from msgspec import MsgspecError, Struct
+from msgspec.msgpack import Decoder, Encoder
 
 from kernelckpt.codec.codec import PLAIN_CODEC, Codec, key_of_payload
 from kernelckpt.codec.envelope import MAX_PAYLOAD_BYTES, PLAIN, SEALED, ForgedError
@@ -27,9 +27,13 @@ MAX_TEXT_BYTES = 64 * 1024
 FEED_BYTES = 1024 * 1024
 """The largest piece to give to `ContainerDecoder.feed` at once."""
 
+_MAX_FRAME_BYTES = MAX_PAYLOAD_BYTES + 64
 _END = "end"
 _FRAME_FIELDS = 5
 _HEADER_FIELDS = 64
+
+_fields = Decoder(tuple[int, int, int, bytes, bytes])
+"""Of the one frame that some bytes are."""
 
 Digest: TypeAlias = "hashlib.blake2b"
 encode_plain = Encoder().encode
@@ -42,8 +46,9 @@ UNREADABLE = (
     MemoryError,
     RecursionError,
     msgpack.UnpackException,
+    MsgspecError,
 )
-"""What msgpack raises on bytes that are not what they should be."""
+"""What msgpack and msgspec raise on bytes that are not what they should be."""
 
 
 class Frame(Struct, frozen=True):
@@ -150,14 +155,12 @@ def decode_frame(
         DecodeError: it is no frame.
         EncryptionError: it is not encrypted with a key at hand, or should be.
     """
-    unpacker = new_unpacker(len(data))
+    if len(data) > _MAX_FRAME_BYTES:
+        raise DecodeError(f"{where}: a frame of {len(data)} bytes", path=where)
     try:
-        unpacker.feed(data)
-        fields = unpacker.unpack()
+        fields = _fields.decode(data)
     except UNREADABLE as error:
         raise DecodeError(f"{where}: not a frame: {error}", path=where) from error
-    if unpacker.tell() != len(data):
-        raise DecodeError(f"{where}: bytes beside the frame", path=where)
     raw = _RawFrame.of(fields, _Place(origin, offset, len(data), where))
     key_id = key_of_payload(raw.encoding, raw.payload, where)
     codec.key(key_id, where)
