@@ -138,7 +138,13 @@ def closing(digest: Digest, frames: int) -> tuple[bytes, bytes]:
 
 
 def decode_frame(
-    data: bytes, origin: bytes, offset: int, where: str, codec: Codec = PLAIN_CODEC, *, tag: bytes = b""
+    data: bytes | memoryview,
+    origin: bytes,
+    offset: int,
+    where: str,
+    codec: Codec = PLAIN_CODEC,
+    *,
+    tag: bytes = b"",
 ) -> Frame:
     """The one frame that spans exactly these bytes, as a ranged read of a container gives them.
 

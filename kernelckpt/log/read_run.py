@@ -251,7 +251,7 @@ class _Reading:
             run_id=self._run_id,
             records=reader.state.records,
             streams=streams,
-            references=reader.state.packed(),
+            references=reader.state.streams,
             tip=path.target.tip,
             newest=self._newest.info.sequence if self._newest else 0,
             wall_ms=path.target.meta.wall_ms,

@@ -20,8 +20,10 @@ from kernelckpt.codec.frame import (
 )
 from kernelckpt.errors import CorruptionError, FormatError, NotFoundError
 from kernelckpt.log.chain import ChainEntry, Damage, Plan
+from kernelckpt.log.options import LogStats
 from kernelckpt.log.run_state import RunState
 from kernelckpt.log.stream_reader import StreamReader
+from kernelckpt.log.time_slice import READ_SECONDS, TimeSlice
 
 _READ_BYTES = 4 * FEED_BYTES
 
@@ -43,6 +45,7 @@ class StateReader:
         self._storage = storage
         self._run_id = run_id
         self._codec = codec
+        self._slice = TimeSlice(READ_SECONDS, LogStats())
 
     async def read(self, plan: Plan) -> dict[Key, list[bytes]]:
         """Put the state together; returns the items of its streams.
@@ -74,11 +77,11 @@ class StateReader:
         return facts
 
     async def _read_streams(self, plan: Plan) -> dict[Key, list[bytes]]:
-        reader = StreamReader(self._storage, self._run_id, self.state, self._codec)
+        reader = StreamReader(self._storage, self._run_id, self._codec, self._slice, self.state.at_hand)
         at = plan.base or plan.target
         try:
             self.state.check()
-            return await reader.read()
+            return await reader.read_all(self.state.streams, self.state.repeats)
         except (FormatError, NotFoundError) as error:
             missing = isinstance(error, NotFoundError)
             raise Damage(at.sequence, error.message, missing=missing, base=plan.base is not None) from error
@@ -94,11 +97,13 @@ class StateReader:
             if frame.type == STREAMS:
                 indexes = decode_index(frame, where)
                 streams += len(indexes)
-                self.state.index(indexes, where)
+                self.state.index(indexes)
             elif frame.type == RECORDS:
                 records += self._apply(frame, entry, where)
             else:
                 raise CorruptionError(f"{where}: a frame of type {frame.type} in the blob of a base")
+            if self._slice.over:
+                await self._slice.rest()
         if (records, streams) != (self.facts.records, self.facts.streams):
             raise CorruptionError(
                 f"blob {pointer.name}: {records} records and {streams} streams instead of "
@@ -108,6 +113,8 @@ class StateReader:
     async def _read_delta(self, entry: ChainEntry, *, exact: bool) -> None:
         async for frame in self._entry_frames(entry):
             self._apply(frame, entry, f"entry {entry.sequence}: byte {frame.offset}")
+            if self._slice.over:
+                await self._slice.rest()
         if exact:
             self.state.check()
 
@@ -133,6 +140,7 @@ class StateReader:
         epoch, sequence = entry.tip.epoch, entry.sequence
         where = f"entry {sequence}"
         data = await self._storage.read(self._run_id, epoch, sequence)
+        self._slice.begin()
         self.bytes_read += len(data)
         decoder = ContainerDecoder(
             entry_origin(self._run_id, epoch, sequence), where, self._codec, key_id=entry.meta.key
@@ -155,6 +163,7 @@ class StateReader:
         while data := await self._storage.read_blob(
             self._run_id, pointer.name, offset=size, length=_READ_BYTES
         ):
+            self._slice.begin()
             size += len(data)
             self.bytes_read += len(data)
             view = memoryview(data)

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from heapq import merge
+from itertools import count
+from typing import TypeAlias
 
 from kernelckpt.abc import PART_BYTES, Append, Key, StorageBackend
-from kernelckpt.codec.change import Reference, decode_changes
+from kernelckpt.codec.change import Reference, decode_changes, each_reference
 from kernelckpt.codec.codec import Codec
 from kernelckpt.codec.frame import blob_origin, decode_frame, entry_origin
 from kernelckpt.errors import CorruptionError
-from kernelckpt.log.run_state import ReadStream, RunState
+from kernelckpt.log.stream_references import StreamReferences
+from kernelckpt.log.time_slice import TimeSlice
 
 _GAP_BYTES = 4096
+_CHUNK = 2000
+"""How many places are sorted at once: all of a large run would hold the event loop for too long."""
+
+Streams: TypeAlias = dict[Key, list[bytes]]
+"""The items of streams."""
+
+Repeats: TypeAlias = Mapping[Key, Sequence[tuple[int, tuple[bytes, ...]]]]
+"""Appends that repeat what a stream had already: from which item on, and the items."""
+
+_Place: TypeAlias = "tuple[str, int, int, int, Reference, _Stream, int]"
+"""Where something lies, for sorting, and a number of its own; the place, of which stream, and its index."""
 
 
 async def read_raw(storage: StorageBackend, run_id: str, place: Reference, length: int) -> bytes:
@@ -21,7 +36,7 @@ async def read_raw(storage: StorageBackend, run_id: str, place: Reference, lengt
     return await storage.read(run_id, place.epoch, place.sequence, offset=place.offset, length=length)
 
 
-def decode_items(data: bytes, run_id: str, place: Reference, codec: Codec) -> Append:
+def decode_items(data: bytes | memoryview, run_id: str, place: Reference, codec: Codec) -> Append:
     """The frame of items that a reference names.
 
     Raises:
@@ -39,54 +54,121 @@ def decode_items(data: bytes, run_id: str, place: Reference, codec: Codec) -> Ap
     return changes[0]
 
 
-class StreamReader:
-    """Brings the items of a state's streams into memory."""
+class _Stream:
+    """A stream that is being read: where its items lie, and those that were found."""
 
-    def __init__(self, storage: StorageBackend, run_id: str, state: RunState, codec: Codec) -> None:
-        """Read for this state; frames it has at hand are not read again."""
+    __slots__ = ("found", "items", "key", "left", "places")
+
+    def __init__(self, key: Key, references: StreamReferences) -> None:
+        """Read what lies at these references by now; those of later items are left out."""
+        self.key = key
+        self.items = references.durable
+        self.places = list(each_reference(references.packed, f"stream {key}"))
+        self.found: list[tuple[bytes, ...]] = [()] * len(self.places)
+        self.left = len(self.places)
+
+    def take(self, index: int, items: tuple[bytes, ...]) -> bool:
+        """Note what lies at a place; whether that was the last one."""
+        self.found[index] = items
+        self.left -= 1
+        return not self.left
+
+    def join(self, repeats: Iterable[tuple[int, tuple[bytes, ...]]]) -> list[bytes]:
+        """All items in order."""
+        items: list[bytes] = []
+        for place, found in zip(self.places, self.found, strict=True):
+            if place.start > len(items):
+                raise CorruptionError(f"stream {self.key}: items {len(items)} to {place.start} are missing")
+            items += _new(items, place.start, found, self.key)
+        if len(items) != self.items:
+            raise CorruptionError(f"stream {self.key}: {len(items)} items instead of {self.items}")
+        for start, repeated in repeats:
+            _new(items, start, repeated, self.key)
+        return items
+
+
+class StreamReader:
+    """Brings the items of streams into memory, in few large reads, and lets others run meanwhile.
+
+    Attributes:
+        bytes_read: how much was read.
+    """
+
+    def __init__(
+        self,
+        storage: StorageBackend,
+        run_id: str,
+        codec: Codec,
+        time_slice: TimeSlice,
+        at_hand: Mapping[Reference, tuple[bytes, ...]],
+    ) -> None:
+        """Read from this run; frames that are at hand are not read again."""
         self.bytes_read = 0
         self._storage = storage
         self._run_id = run_id
-        self._state = state
         self._codec = codec
+        self._slice = time_slice
+        self._at_hand = at_hand
 
-    async def read(self) -> dict[Key, list[bytes]]:
-        """Every stream's items, in order.
+    async def read_all(self, streams: Mapping[Key, StreamReferences], repeats: Repeats) -> Streams:
+        """Every stream's items.
 
         Raises:
             FormatError, NotFoundError: a frame is damaged or gone.
         """
-        at_hand = self._state.at_hand
-        wanted = {
-            place
-            for stream in self._state.streams.values()
-            for place in stream.references
-            if place not in at_hand
-        }
-        for run in _runs(wanted):
-            await self._read_run(run)
-        return {key: self._join(key, stream) for key, stream in self._state.streams.items()}
+        found: Streams = {}
+        async for part in self.read(streams, repeats):
+            found.update(part)
+        return {key: found[key] for key in streams}
 
-    async def _read_run(self, places: list[Reference]) -> None:
-        first, last = places[0], places[-1]
-        data = await read_raw(self._storage, self._run_id, first, last.offset + last.length - first.offset)
+    async def read(self, streams: Mapping[Key, StreamReferences], repeats: Repeats) -> AsyncIterator[Streams]:
+        """Streams as they become whole, in the order in which they lie.
+
+        Args:
+            streams: what to read.
+            repeats: appends to them that repeat items, which must be the same.
+
+        Raises:
+            FormatError, NotFoundError: a frame is damaged or gone.
+        """
+        whole: Streams = {}
+        chunks: list[list[_Place]] = [[]]
+        number = count()
+        for key, references in streams.items():
+            stream = _Stream(key, references)
+            for index, place in enumerate(stream.places):
+                items = self._at_hand.get(place)
+                if items is None:
+                    found = (place.blob, place.sequence, place.offset, next(number), place, stream, index)
+                    chunks[-1].append(found)
+                elif stream.take(index, items):
+                    whole[key] = stream.join(repeats.get(key, ()))
+            if len(chunks[-1]) >= _CHUNK:
+                chunks[-1].sort()
+                chunks.append([])
+            if self._slice.over:
+                await self._slice.rest()
+        yield whole
+        chunks[-1].sort()
+        for run in _runs(merge(*chunks)):
+            yield await self._read_run(run, repeats)
+
+    async def _read_run(self, run: list[_Place], repeats: Repeats) -> Streams:
+        first, last = run[0][4], run[-1][4]
+        length = last.offset + last.length - first.offset
+        self._slice.note()
+        data = memoryview(await read_raw(self._storage, self._run_id, first, length))
+        self._slice.begin()
         self.bytes_read += len(data)
-        for place in places:
+        whole: Streams = {}
+        for *_, place, stream, index in run:
             begin = place.offset - first.offset
-            piece = data[begin : begin + place.length]
-            self._state.at_hand[place] = decode_items(piece, self._run_id, place, self._codec).items
-
-    def _join(self, key: Key, stream: ReadStream) -> list[bytes]:
-        items: list[bytes] = []
-        for place in stream.references:
-            if place.start > len(items):
-                raise CorruptionError(f"stream {key}: items {len(items)} to {place.start} are missing")
-            items += _new(items, place.start, self._state.at_hand[place], key)
-        if len(items) != stream.items:
-            raise CorruptionError(f"stream {key}: {len(items)} items instead of {stream.items}")
-        for start, repeated in stream.repeats:
-            _new(items, start, repeated, key)
-        return items
+            items = decode_items(data[begin : begin + place.length], self._run_id, place, self._codec).items
+            if stream.take(index, items):
+                whole[stream.key] = stream.join(repeats.get(stream.key, ()))
+            if self._slice.over:
+                await self._slice.rest()
+        return whole
 
 
 def _new(items: list[bytes], start: int, added: tuple[bytes, ...], key: Key) -> tuple[bytes, ...]:
@@ -96,20 +178,19 @@ def _new(items: list[bytes], start: int, added: tuple[bytes, ...], key: Key) -> 
     return added[known:]
 
 
-def _runs(places: Iterable[Reference]) -> Iterator[list[Reference]]:
+def _runs(places: Iterable[_Place]) -> Iterator[list[_Place]]:
     """Places near each other, to be read at once."""
-    run: list[Reference] = []
-    for place in sorted(places, key=lambda place: (place.blob, place.sequence, place.offset)):
-        if run and not _joins(run, place):
+    run: list[_Place] = []
+    for found in places:
+        if run and not _joins(run[0][4], run[-1][4], found[4]):
             yield run
             run = []
-        run.append(place)
+        run.append(found)
     if run:
         yield run
 
 
-def _joins(run: list[Reference], place: Reference) -> bool:
-    first, last = run[0], run[-1]
+def _joins(first: Reference, last: Reference, place: Reference) -> bool:
     same = (place.blob, place.epoch, place.sequence) == (last.blob, last.epoch, last.sequence)
     near = place.offset - last.offset - last.length <= _GAP_BYTES
     return same and near and place.offset + place.length - first.offset <= PART_BYTES

@@ -16,11 +16,11 @@ class StreamReferences:
 
     __slots__ = ("durable", "packed", "staged")
 
-    def __init__(self) -> None:
-        """A stream without items."""
-        self.packed = bytearray()
-        self.durable = 0
-        self.staged = 0
+    def __init__(self, packed: bytes = b"", items: int = 0) -> None:
+        """A stream with so many items, which lie where the references say."""
+        self.packed = bytearray(packed)
+        self.durable = items
+        self.staged = items
 
     def add(self, reference: Reference, end: int) -> None:
         """Note a durable frame whose items end before index `end`."""

@@ -18,6 +18,9 @@ _QUIET_SECONDS = 0.05
 _CREDIT_SECONDS = 0.02
 """So much of what others take at one go, beyond what they are owed, is made up for."""
 
+READ_SECONDS = 0.002
+"""How long reading a run holds the event loop: longer than writing, which goes on all the time."""
+
 
 class TimeSlice:
     """Told of progress often, it yields to the event loop once its time is used up.
