@@ -6,7 +6,7 @@ Each contract is written here once; implementations carry no docstring of their 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
@@ -374,6 +374,30 @@ class KernelHost(Protocol):
 
     def report(self, kind: str, **facts: Any) -> None:
         """Tell whoever listens to the kernel's events, as ("checkpoint_failed", error=...)."""
+
+
+class Rehearsed(Protocol):
+    """What a host made of a state in order to see whether it could go on from it."""
+
+    @property
+    def missing(self) -> Sequence[str]:
+        """What is missing; empty when nothing is."""
+
+
+@runtime_checkable
+class PatientHost(Protocol):
+    """What a `KernelHost` offers too that restores in small steps, so that others run beside a large restore.
+
+    Nobody may use the host before the last step, but look at it, and what is seen is a committed state.
+    """
+
+    def rehearsing(self, state: RestoredState) -> Generator[None, None, Rehearsed]:
+        """`KernelHost.rehearse` in steps of some microseconds."""
+
+    def restoring(
+        self, rehearsal: Any, *, downtime_ms: int | None, notes: Sequence[str]
+    ) -> Generator[None, None, None]:
+        """`KernelHost.restore` in steps, from what `rehearsing` gave, which is not used again."""
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from kernelckpt.abc import Commit, Hook, KernelHost, StorageBackend
 from kernelckpt.checkpoint.holder import holder
+from kernelckpt.checkpoint.host_restore import HostRestore
 from kernelckpt.checkpoint.os_signal import (
     SignalTap,
     default_checkpoint_signals,
@@ -25,7 +26,7 @@ from kernelckpt.checkpoint.upkeep import Upkeep
 from kernelckpt.codec.codec import Codec
 from kernelckpt.codec.key_ring import KeyRing
 from kernelckpt.codec.record import encode_record
-from kernelckpt.errors import NotFoundError, RestoreError, UsageError
+from kernelckpt.errors import NotFoundError, UsageError
 from kernelckpt.log import CheckpointInfo, LoadedRun, LogOptions, OnCorruption, Retention, RunLog, read_run
 from kernelckpt.model.signal import RuntimeSignal, Urgency
 from kernelckpt.storage import open_storage
@@ -143,8 +144,11 @@ class CheckpointHook(Hook):
         self._kernel = kernel
         begun = time.perf_counter()
         try:
-            self._log = await self._open(kernel)
-            self._restore(self._log, kernel)
+            restore = HostRestore(kernel)
+            self._log = await self._open(kernel, restore)
+            if self._log.loaded.records:
+                await restore.restore(self._log.loaded)
+                self._log.loaded.drop_state()
         except BaseException:
             await self._give_back()
             raise
@@ -257,10 +261,10 @@ class CheckpointHook(Hook):
         if log.failure is not None and not self._closed:
             raise log.failure
 
-    async def _open(self, kernel: KernelHost) -> RunLog:
+    async def _open(self, kernel: KernelHost, restore: HostRestore) -> RunLog:
         storage = await open_storage(self._where) if isinstance(self._where, str) else self._where
         self._storage = storage
-        known = await self._rehearse(storage, kernel)
+        known = await self._rehearse(storage, kernel.run_id, restore)
         return await RunLog.open(
             storage,
             kernel.run_id,
@@ -276,28 +280,15 @@ class CheckpointHook(Hook):
             on_failure=self._tell_failure,
         )
 
-    async def _rehearse(self, storage: StorageBackend, kernel: KernelHost) -> LoadedRun | None:
+    async def _rehearse(self, storage: StorageBackend, run_id: str, restore: HostRestore) -> LoadedRun | None:
         """Find out before disturbing an owner whether this kernel could go on; returns what was read."""
         try:
-            loaded = await read_run(
-                storage, kernel.run_id, on_corruption=self._on_corruption, codec=self._codec
-            )
+            loaded = await read_run(storage, run_id, on_corruption=self._on_corruption, codec=self._codec)
         except NotFoundError:
             return None
-        missing = kernel.rehearse(loaded) if loaded.records else []
-        if missing:
-            message = f"run {kernel.run_id!r} cannot go on here; missing: {'; '.join(missing)}"
-            hint = "register what is missing with the Scheduler; the run was not touched"
-            raise RestoreError(message, missing=missing, hint=hint)
-        return loaded
-
-    def _restore(self, log: RunLog, kernel: KernelHost) -> None:
-        loaded = log.loaded
         if loaded.records:
-            since = loaded.wall_ms
-            downtime = None if since is None else max(0, kernel.clock.wall_ms() - since)
-            kernel.restore(loaded, downtime_ms=downtime, notes=loaded.notes)
-            loaded.drop_state()
+            await restore.rehearse(loaded)
+        return loaded
 
     def _trigger(self, commit: Commit) -> str:
         if self._is_durable and commit.urgent:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -85,7 +85,7 @@ class Cell(Struct, gc=False, eq=False):
             self._own("streams").pop(kind, None)
             self._own("_tallies").pop(kind, None)
 
-    def extend(self, kind: str, start: int, items: tuple[bytes, ...]) -> None:
+    def extend(self, kind: str, start: int, items: Sequence[bytes]) -> None:
         """Add encoded items to a stream."""
         stream = self.streams.get(kind)
         if stream is None:

@@ -24,9 +24,10 @@ from kernelckpt.kernel.error_text import error_text
 from kernelckpt.kernel.governance import governing
 from kernelckpt.kernel.hook_points import HookPoints
 from kernelckpt.kernel.program import Programs
-from kernelckpt.kernel.restore import RestoreReport
+from kernelckpt.kernel.restore import Rehearsal, RestoreReport
 from kernelckpt.kernel.runner import Runner
 from kernelckpt.kernel.settings import Settings
+from kernelckpt.kernel.steps import Steps, finished
 from kernelckpt.kernel.timers import Timers
 from kernelckpt.model.result import LoopResult
 
@@ -331,14 +332,32 @@ class Host:
 
     def rehearse(self, state: RestoredState) -> Sequence[str]:
         """What is missing here to go on from a state."""
-        return [self._core.redactor.text(lacking) for lacking in restore.rehearse(self._core, state)]
+        return finished(self.rehearsing(state)).missing
 
     def restore(self, state: RestoredState, *, downtime_ms: int | None, notes: Sequence[str]) -> None:
         """Go on from a state; see `KernelHost.restore`."""
+        self._refuse_restored()
+        with self._core.redactor.errors():
+            rehearsal = finished(self.rehearsing(state))
+        finished(self.restoring(rehearsal, downtime_ms=downtime_ms, notes=notes))
+
+    def rehearsing(self, state: RestoredState) -> Steps[Rehearsal]:
+        """Load a state and see what is missing here to go on from it, in steps."""
+        return restore.rehearse(self._core, state)
+
+    def restoring(
+        self, rehearsal: Rehearsal, *, downtime_ms: int | None, notes: Sequence[str]
+    ) -> Steps[None]:
+        """Go on from a state that was rehearsed, in steps."""
+        self._refuse_restored()
+        with self._core.redactor.errors():
+            self._restored = yield from restore.take_over(
+                self._core, self._run_id, rehearsal, downtime_ms, notes
+            )
+
+    def _refuse_restored(self) -> None:
         if self._open or self._restored is not None:
             raise UsageError("this kernel has a state already", hint="let one hook restore, on start")
-        with self._core.redactor.errors():
-            self._restored = restore.take_over(self._core, self._run_id, state, downtime_ms, notes)
 
     def scan(self) -> Iterator[tuple[Key, Struct | bytes | None]]:
         """All live records, one at a time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -14,12 +14,13 @@ from kernelckpt.kernel.events.event_log import EventLog
 from kernelckpt.kernel.events.event_stream import FOLD, EventStream
 from kernelckpt.kernel.events.row_event import QUIET, row_events
 from kernelckpt.kernel.redaction.redactor import Redactor
+from kernelckpt.kernel.steps import Steps, finished
 from kernelckpt.kernel.table import TaskTable
 from kernelckpt.model.governance import GovernancePolicy, RateSlot
 from kernelckpt.model.kernel import KernelTotals
 from kernelckpt.model.logged_event import LoggedEvent
 from kernelckpt.model.os_event import AgentForgotten, categorized
-from kernelckpt.model.os_snapshot import EventFold
+from kernelckpt.model.os_snapshot import EventFold, ProcessRecord
 from kernelckpt.model.signal import QueuedSignal
 from kernelckpt.model.tcb import Tcb
 
@@ -203,6 +204,17 @@ class KernelState:
             if cell is not None:
                 yield from cell.scan(row.id)
 
+    @property
+    def uncommitted(self) -> int:
+        """How many changes the next commit will hold, but for events."""
+        return len(self._changes)
+
+    def adopt(self, other: KernelState) -> None:
+        """Become what another state is, which nobody may use any more; nothing is committed."""
+        self.table.adopt(other.table)
+        self.totals, self.queued, self.policy = other.totals, other.queued, other.policy
+        self.rates, self.events, self._cells = other.rates, other.events, other._cells
+
     def load(self, state: RestoredState) -> None:
         """Fill a fresh state from records and streams, as data; nothing is committed.
 
@@ -210,37 +222,45 @@ class KernelState:
             DecodeError: a record is not of its kind.
             RestoreError: records of a task that has no row.
         """
-        for key in [key for key in state.records if key[0] == "task"]:
-            record = decode_record(key, state.records[key])
-            if not isinstance(record, Tcb) or record.id != key[1]:
-                raise DecodeError(f"{path_of(key)}: holds another task", path=path_of(key))
-            self._set(key, record)
+        finished(self.loading(state))
+
+    def loading(self, state: RestoredState) -> Steps[None]:
+        """The same in steps, a record each."""
+        agents: list[str] = []
+        processes: list[ProcessRecord] = []
+        for key, data in state.records.items():
+            if key[0] == "task":
+                row = decode_record(key, data)
+                if not isinstance(row, Tcb) or row.id != key[1]:
+                    raise DecodeError(f"{path_of(key)}: holds another task", path=path_of(key))
+                self._set(key, row)
+                if row.proc is not None:
+                    agents.append(row.id)
+                yield
         for key, data in state.records.items():
             if key[0] != "task":
                 self._check_owner(key)
-                self._set(key, decode_record(key, data))
-        self._check_streams(state.streams)
+                record = decode_record(key, data)
+                self._set(key, record)
+                if isinstance(record, ProcessRecord):
+                    processes.append(record)
+                yield
         for key, items in state.streams.items():
+            self._check_stream(key)
             if key[0] != EVENTS:
-                self._cells[key[1]].extend(key[0], 0, tuple(items))
-        self._load_events(state.streams.get(self.events.key, ()))
+                self._cells[key[1]].extend(key[0], 0, items)
+            yield
+        self.events.load(self.events.fold, processes, state.streams.get(self.events.key, ()), agents)
 
-    def _load_events(self, items: Sequence[bytes]) -> None:
-        agents = [row.id for row in self.table if row.proc is not None]
-        kept = (cell.process for cell in self._cells.values())
-        processes = [process for process in kept if process is not None]
-        self.events.load(self.events.fold, processes, items, agents)
-
-    def _check_streams(self, keys: Iterable[Key]) -> None:
-        for key in keys:
-            kind, task, generation = key
-            self._check_owner(key)
-            if kind not in STREAM_ITEMS:
-                raise DecodeError(f"{path_of(key)}: unknown kind of stream {kind!r}", path=path_of(key))
-            fold = self.events.fold
-            in_use = fold.generation if kind == EVENTS else self._cells[task].generation(kind)
-            if generation != in_use:
-                raise DecodeError(f"{path_of(key)}: not the generation in use", path=path_of(key))
+    def _check_stream(self, key: Key) -> None:
+        kind, task, generation = key
+        self._check_owner(key)
+        if kind not in STREAM_ITEMS:
+            raise DecodeError(f"{path_of(key)}: unknown kind of stream {kind!r}", path=path_of(key))
+        fold = self.events.fold
+        in_use = fold.generation if kind == EVENTS else self._cells[task].generation(kind)
+        if generation != in_use:
+            raise DecodeError(f"{path_of(key)}: not the generation in use", path=path_of(key))
 
     def _check_owner(self, key: Key) -> None:
         kind, task, _ = key

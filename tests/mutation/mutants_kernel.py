@@ -3,6 +3,7 @@
 from mutant import Mutant
 
 HOOK, POINTS, HOST = "checkpoint/hook.py", "kernel/hook_points.py", "kernel/host.py"
+MISSING = "kernel/missing.py"
 LEDGER, COMMIT = "kernel/calls/ledger.py", "kernel/turn/commit.py"
 GOVERNING, RESTORE, STATE = "kernel/governance/governing.py", "kernel/restore.py", "kernel/state.py"
 CORE, INTAKE, RUNNER, SCHEDULER, WATCHED = (
@@ -56,7 +57,7 @@ KERNEL = (
     Mutant(
         name="an owner is disturbed by a host that could not go on",
         file=HOOK,
-        old="known = await self._rehearse(storage, kernel)",
+        old="known = await self._rehearse(storage, kernel.run_id, restore)",
         new="known = None",
         tests=(START + "a_missing_program_is_named_and_the_owner_is_not_disturbed",),
     ),
@@ -274,14 +275,14 @@ KERNEL = (
     ),
     Mutant(
         name="a missing program is not missed",
-        file=RESTORE,
+        file=MISSING,
         old="programs.setdefault(row.program, []).append(row.id)",
         new="pass",
         tests=(MEND + "what_is_missing_refuses_the_start_and_is_named",),
     ),
     Mutant(
         name="a missing tool is not missed",
-        file=RESTORE,
+        file=MISSING,
         old="""yield f"tool {effect.name!r} (task {row.id})\"""",
         new="yield from ()",
         tests=(MEND + "a_missing_tool_of_a_call_under_way_is_named",),

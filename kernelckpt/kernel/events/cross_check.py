@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from kernelckpt.kernel.steps import Steps, finished
 from kernelckpt.model.os_snapshot import OsSnapshot, ProcessRecord
 from kernelckpt.model.process import ProcessState
 from kernelckpt.model.task_state import StateKind
@@ -28,6 +29,11 @@ def differences(rows: Iterable[Tcb], view: OsSnapshot, turn: int | None = None) 
         view: what the event log amounts to.
         turn: kernel turns so far; None when unknown.
     """
+    return finished(comparing(rows, view, turn))
+
+
+def comparing(rows: Iterable[Tcb], view: OsSnapshot, turn: int | None = None) -> Steps[list[str]]:
+    """The same in steps, a row each."""
     live: dict[str, ProcessRecord] = {}
     waiting = None
     for row in rows:
@@ -36,17 +42,27 @@ def differences(rows: Iterable[Tcb], view: OsSnapshot, turn: int | None = None) 
             live[row.id] = ProcessRecord(row.changed_turn, row.id, row.proc.parent_session_id, state)
         if row.state.kind is StateKind.SUSPENDED and row.wait is not None:
             waiting = row.id
-    found = [*_children(live, view), *_suspension(waiting, view)]
+        yield
+    found = []
+    for difference in _children(live, view):
+        if difference:
+            found.append(difference)
+        else:
+            yield
+    found += _suspension(waiting, view)
     return found if turn is None else [*found, *_turns(turn, view)]
 
 
 def _children(live: dict[str, ProcessRecord], view: OsSnapshot) -> Iterator[str]:
+    """How each child differs; nothing of one that does not."""
     logged = {record.agent_id: record for record in view.process_by_agent}
     for agent, record in live.items():
         if agent not in logged:
             yield f"task {agent!r} is not in the event log"
         elif record != logged[agent]:
             yield f"task {agent!r} is {_named(record)}, but by the event log {_named(logged[agent])}"
+        else:
+            yield ""
     for agent, record in logged.items():
         if agent not in live:
             yield f"the event log knows task {agent!r} as {_named(record)}, but no child of that id has a row"
