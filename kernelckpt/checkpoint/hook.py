@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from typing_extensions import override
 
 from kernelckpt.abc import Commit, Hook, KernelHost, StorageBackend
+from kernelckpt.checkpoint.collector import FREEZE_FROM, Collector
 from kernelckpt.checkpoint.holder import holder
 from kernelckpt.checkpoint.host_restore import HostRestore
 from kernelckpt.checkpoint.os_signal import (
@@ -123,6 +124,7 @@ class CheckpointHook(Hook):
         self._log: RunLog | None = None
         self._kernel: KernelHost | None = None
         self._tap = SignalTap()
+        self._collector = Collector()
         self._turns_since = 0
         self._commits = 0
         self._upkeep: Upkeep | None = None
@@ -144,11 +146,10 @@ class CheckpointHook(Hook):
         self._kernel = kernel
         begun = time.perf_counter()
         try:
-            restore = HostRestore(kernel)
-            self._log = await self._open(kernel, restore)
-            if self._log.loaded.records:
-                await restore.restore(self._log.loaded)
-                self._log.loaded.drop_state()
+            with self._collector.held_back():
+                restore = HostRestore(kernel)
+                self._log = await self._open(kernel, restore)
+                await self._restore(self._log.loaded, restore)
         except BaseException:
             await self._give_back()
             raise
@@ -290,6 +291,13 @@ class CheckpointHook(Hook):
             await restore.rehearse(loaded)
         return loaded
 
+    async def _restore(self, loaded: LoadedRun, restore: HostRestore) -> None:
+        if loaded.records:
+            await restore.restore(loaded)
+            if len(loaded.records) >= FREEZE_FROM:
+                self._collector.freeze()
+            loaded.drop_state()
+
     def _trigger(self, commit: Commit) -> str:
         if self._is_durable and commit.urgent:
             return "turn" if commit.ended_turn else "commit"
@@ -317,6 +325,7 @@ class CheckpointHook(Hook):
 
     async def _close(self) -> None:
         self._tap.close()
+        self._collector.thaw()
         try:
             if self._log is not None:
                 self._closed = self._log.failure is None
