@@ -144,7 +144,9 @@ class Client:
 
     async def base(self, *, between=None):
         info = await self.log.write_base(self.scan(between))
-        self.at[info.sequence] = self.states[info.commit] if self.keeps_states else self.state()
+        state = self.states[info.commit] if self.keeps_states else self.state()
+        self.at.setdefault(info.sequence - 1, state)  # a base writes what is staged before its own entry
+        self.at[info.sequence] = state
         return info
 
     def scan(self, between=None):
