@@ -94,10 +94,10 @@ async def run(form: Form) -> Findings:
 
 
 async def _ours(turns: int) -> Talk:
-    """With `max_ahead=1` no turn begins before the last one is durable."""
+    """With `max_ahead=0` no turn begins before the last one is durable."""
     course = Course(turns)
     with tempfile.TemporaryDirectory() as folder:
-        hook = MeasuredHook(f"file:{folder}", every=0.05, max_ahead=1, log=LogOptions(base_min_bytes=2**19))
+        hook = MeasuredHook(f"file:{folder}", every=0.05, max_ahead=0, log=LogOptions(base_min_bytes=2**19))
         before = written_bytes()
         async with kernel_of(hook, course) as kernel:
             await kernel.submit("converse", task_id="one")

@@ -56,7 +56,7 @@ async def run(form: Form) -> Findings:
 
 async def _ours(scheme: str, count: int) -> Wait:
     with tempfile.TemporaryDirectory() as folder:
-        hook = MeasuredHook(scheme + folder if scheme == "file:" else scheme, every=None, max_ahead=1)
+        hook = MeasuredHook(scheme + folder if scheme == "file:" else scheme, every=None, max_ahead=0)
         course = Course(count)
         course.start.set()
         async with kernel_of(hook, course) as kernel:

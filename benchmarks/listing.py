@@ -56,7 +56,7 @@ async def run(form: Form) -> Findings:
 
 async def _checkpoints(url: str, count: int, rows: int) -> None:
     """A run with so many checkpoints after its only base: one for each turn of a conversation."""
-    hook = MeasuredHook(url, every=None, max_ahead=1)
+    hook = MeasuredHook(url, every=None, max_ahead=0)
     course = Course(count)
     async with kernel_of(hook, course) as kernel:
         await populate(kernel, rows)

@@ -20,7 +20,7 @@ class MeasuredHook(CheckpointHook):
 
     Attributes:
         acknowledged: seconds from the commit of a turn until it was durable, for each turn that `ready`
-            waited for; with `max_ahead=1` that is every turn.
+            waited for; with `max_ahead=0` that is every turn.
         ahead: the most commits that were not durable at a time.
     """
 

@@ -82,7 +82,8 @@ class CheckpointHook(Hook):
             on_corruption: "refuse" to start on a damaged run, or "fall_back" to its last good checkpoint.
             owner_wait: seconds to wait for a living owner of the run to leave.
             takeover: do not wait: fence the living owner.
-            max_ahead: how many commits the kernel may be ahead of the storage before turns wait.
+            max_ahead: how many commits the kernel may be ahead of the storage before turns wait; 0: no turn
+                begins before the last one is durable.
             max_consecutive_failures: failed saves in a row after which the kernel is halted.
             keys: encrypts what is written, with the key that is active then; a run that is not encrypted with
                 one of them is refused.
@@ -97,12 +98,11 @@ class CheckpointHook(Hook):
                 raise UsageError(f"{name} is {value}", hint="more than 0, or None")
         for name, value in (
             ("owner_wait", owner_wait),
+            ("max_ahead", max_ahead),
             ("max_consecutive_failures", max_consecutive_failures),
         ):
             if value < 0:
                 raise UsageError(f"{name} is {value}", hint="0 or more")
-        if max_ahead < 1:
-            raise UsageError(f"max_ahead is {max_ahead}", hint="1 or more")
         if on_corruption not in {"refuse", "fall_back"}:
             raise UsageError(f"on_corruption is {on_corruption!r}", hint='"refuse" or "fall_back"')
         self._where = storage

@@ -15,6 +15,7 @@ from kernelckpt.abc import Clock, Commit
 from kernelckpt.codec.record import unshared
 from kernelckpt.kernel.calls.request import close_request
 from kernelckpt.kernel.calls.tool import Tools
+from kernelckpt.kernel.cell import Cell
 from kernelckpt.kernel.event import EventBus
 from kernelckpt.kernel.governance.gate import Gate
 from kernelckpt.kernel.joining import Joining
@@ -58,7 +59,6 @@ class Core:
         self.redactor = Redactor(settings.redaction)
         self.events = EventBus(self.redactor.shown)
         self.state = KernelState(on_commit, self.redactor)
-        self.cell = self.state.cell
         self.router = SignalRouter(settings.queue_capacity())
         self.ready: deque[str] = deque()
         self.on_ready: Callable[[], None] = _nothing
@@ -250,6 +250,10 @@ class Core:
 
     def _removed(self, task_id: str) -> None:
         self.asked.pop(task_id, None)
+
+    def cell(self, task_id: str) -> Cell:
+        """The records of a task beside its row."""
+        return self.state.cell(task_id)
 
 
 def result_of(row: Tcb) -> LoopResult | None:

@@ -36,10 +36,6 @@ class KernelState:
 
     Every change is made by `put`, `remove` or `append` and becomes a commit by `commit`, all without an
     await between: whoever looks at an await sees committed state only.
-
-    Attributes:
-        cell: the other records of a task that has a row.
-        find_cell: the same, or None when it has no row (any more).
     """
 
     def __init__(self, on_commit: Callable[[Commit], None], redactor: Redactor | None = None) -> None:
@@ -53,8 +49,6 @@ class KernelState:
         self.number = 0
         self.events = EventStream()
         self._cells: dict[str, Cell] = {}
-        self.cell: Callable[[str], Cell] = self._cells.__getitem__
-        self.find_cell: Callable[[str], Cell | None] = self._cells.get
         self._changes: list[Change] = []
         self._on_commit = on_commit
 
@@ -70,6 +64,14 @@ class KernelState:
             hint = "submit it first; a finished task may have been forgotten"
             raise UnknownTaskError(f"no task {task_id!r}", hint=hint)
         return row
+
+    def cell(self, task_id: str) -> Cell:
+        """The other records of a task that has a row."""
+        return self._cells[task_id]
+
+    def find_cell(self, task_id: str) -> Cell | None:
+        """The other records of a task, or None when it has no row (any more)."""
+        return self._cells.get(task_id)
 
     def put(self, key: Key, record: Struct) -> None:
         """Set a record, without the secrets in it."""

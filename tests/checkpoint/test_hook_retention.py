@@ -45,7 +45,7 @@ async def test_by_default_a_folder_stays_bounded_however_often_a_state_is_rewrit
 
     budget = SchedulerBudget(max_turns=rounds + 1)
     async with FileStorage(tmp_path / "state") as storage:
-        kernel, hook = make(storage, {"rewrite": ticking}, clock=clock, max_ahead=1)
+        kernel, hook = make(storage, {"rewrite": ticking}, clock=clock, max_ahead=0)
         async with kernel:
             await kernel.submit("rewrite", task_id="r", budget=budget)
             assert (await kernel.join("r")).ok

@@ -122,7 +122,7 @@ async def test_a_hook_serves_one_scheduler_and_can_be_tried_again_after_a_failed
         {"every": 0},
         {"turns": 0},
         {"owner_wait": -1},
-        {"max_ahead": 0},
+        {"max_ahead": -1},
         {"max_consecutive_failures": -1},
         {"on_corruption": "ignore"},
     ],

@@ -86,7 +86,7 @@ class Owner:
             self,
             storage,
             every=chance.choice([0.5, 5.0, None]),
-            max_ahead=chance.choice([1, 3, 1000]),
+            max_ahead=chance.choice([0, 3, 1000]),
             retention=Retention(bases=chance.choice([1, 2])),
             log=LogOptions(
                 base_min_bytes=chance.choice([500, 5000]),
@@ -165,15 +165,16 @@ class WatchedHook(CheckpointHook):
         super().__init__(storage, **options)
         self._owner = owner
 
-    def _restore(self, log, kernel):
+    async def _restore(self, loaded, restore):
         owner = self._owner
-        owner.model = Model(log.loaded.records, log.loaded.streams)
+        owner.model = Model(loaded.records, loaded.streams)
         owner.digests = [owner.model.digest]
-        owner.epoch = log.epoch
+        owner.epoch = self._log.epoch
         owner.world.loaded(owner)
-        super()._restore(log, kernel)
-        if kernel.restored is not None and kernel.restored.differences:
-            owner.world.fail(f"{owner.name}: {kernel.restored.differences}")
+        await super()._restore(loaded, restore)
+        restored = self._kernel.restored
+        if restored is not None and restored.differences:
+            owner.world.fail(f"{owner.name}: {restored.differences}")
 
     async def durable(self, commit):
         await super().durable(commit)
