@@ -7,6 +7,12 @@ from kernelckpt.log import LogOptions, RunLog
 
 
 @pytest.fixture
+def still(monkeypatch):
+    """No time passes: who yields at each step does not rest, however busy the machine is."""
+    monkeypatch.setattr("kernelckpt.log.time_slice.perf_counter", lambda: 0.0)
+
+
+@pytest.fixture
 def clock():
     return ManualClock()
 

@@ -66,7 +66,7 @@ async def test_a_base_is_exact_although_the_state_changes_under_the_scan(client,
     assert (await read_run(storage, RUN)).base == info.sequence
 
 
-async def test_a_stream_begun_anew_during_the_scan_is_read_right(reopen, storage):
+async def test_a_stream_begun_anew_during_the_scan_is_read_right(still, reopen, storage):
     client = await reopen(options=LogOptions(slice_seconds=0.0))
     key = ("history", "a", 0)
     client.say("a", *(b"old %d" % i for i in range(5)))
@@ -242,7 +242,7 @@ async def test_entries_that_stand_alone_are_pruned_in_groups(client, reopen, sto
     assert state_of(await read_run(storage, RUN)) == client.state()
 
 
-async def test_pruning_keeps_what_came_while_the_kept_base_was_scanned(reopen, storage):
+async def test_pruning_keeps_what_came_while_the_kept_base_was_scanned(still, reopen, storage):
     client = await reopen(options=LogOptions(slice_seconds=0.0))
     storage.per_segment = 1
     for name in "abcd":
