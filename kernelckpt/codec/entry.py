@@ -35,7 +35,7 @@ _SEAL_BYTES = len(_SEAL_HEAD) + DIGEST_BYTES
 
 
 class EntryHeader(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
-    """The first object of an entry.
+    """What an entry is, under its digest. It is not written: all of it follows from the entry's metadata.
 
     Attributes:
         kind: "delta" holds changes; "base" holds the facts of a base and no change.
@@ -239,8 +239,16 @@ def check_header(fields: tuple[Any, ...], expected: EntryHeader | BlobHeader, wh
             raise CorruptionError(f"{where}: its header says {name} {value!r} instead of {listed!r}")
 
 
+def check_entry_header(fields: tuple[Any, ...], meta: EntryMeta, expected: EntryHeader, where: str) -> None:
+    """Raise `CorruptionError` unless what is written of an entry's header is what its metadata says."""
+    if meta.version == 1:
+        check_header(fields, expected, where)
+    elif fields != (FORMAT, meta.version):
+        raise CorruptionError(f"{where}: its header says {fields!r}, its metadata version {meta.version}")
+
+
 def header_of(meta: EntryMeta, run_id: str, epoch: int, sequence: int) -> EntryHeader:
-    """The header that an entry with this metadata must have."""
+    """The header of the entry with this metadata."""
     return EntryHeader(
         version=meta.version,
         kind=meta.kind,
@@ -255,6 +263,11 @@ def header_of(meta: EntryMeta, run_id: str, epoch: int, sequence: int) -> EntryH
         changes=meta.changes,
         key=meta.key,
     )
+
+
+def implied_header(header: EntryHeader) -> bytes:
+    """The bytes of an entry's header where they are not written; empty where they are, as in version 1."""
+    return b"" if header.version == 1 else encode_plain(header)
 
 
 def decode_facts(payload: bytes, where: str) -> BaseFacts:

@@ -27,6 +27,9 @@ MAX_TEXT_BYTES = 64 * 1024
 FEED_BYTES = 1024 * 1024
 """The largest piece to give to `ContainerDecoder.feed` at once."""
 
+BARE_HEADER = (FORMAT, FORMAT_VERSION)
+"""What a container begins with whose header is not written: enough for a reader of another version."""
+
 _MAX_FRAME_BYTES = MAX_PAYLOAD_BYTES + 64
 _END = "end"
 _FRAME_FIELDS = 5
@@ -130,11 +133,15 @@ def container_digest(header: bytes, mac: bytes = b"") -> Digest:
     return hashlib.blake2b(header, digest_size=DIGEST_BYTES, key=mac)
 
 
-def closing(digest: Digest, frames: int) -> tuple[bytes, bytes]:
-    """The closing object of a container of so many frames, and the container's digest."""
-    digest.update(encode_plain((_END, frames)))
+def closing(digest: Digest, frames: int, *, bare: bool = False) -> tuple[bytes, bytes]:
+    """The closing object of a container of so many frames, and the container's digest.
+
+    A bare container keeps neither its header nor its digest: both are known to whoever may read it.
+    """
+    end = encode_plain((_END, frames))
+    digest.update(end)
     value = digest.digest()
-    return encode_plain((_END, frames, value)), value
+    return end if bare else encode_plain((_END, frames, value)), value
 
 
 def decode_frame(
@@ -261,15 +268,33 @@ class _RawFrame(Struct, frozen=True):
 class ContainerDecoder:
     """Reads a container from pieces: feed them in order, take the frames, then `finish`.
 
-    Frames are given out as they are verified; what they add up to counts only once `finish` returned.
+    Frames are given out as they are verified; what they add up to counts only once `finish` returned, and
+    that of a bare container only if it returned the digest that is known.
 
     Attributes:
         header: the first object; empty before it was fed.
     """
 
-    def __init__(self, origin: bytes, where: str, codec: Codec = PLAIN_CODEC, *, key_id: str = "") -> None:
-        """Expect the container that `origin` names, encrypted with this key; `where` names it in errors."""
+    def __init__(
+        self,
+        origin: bytes,
+        where: str,
+        codec: Codec = PLAIN_CODEC,
+        *,
+        key_id: str = "",
+        implied: bytes = b"",
+    ) -> None:
+        """Expect the container that `origin` names.
+
+        Args:
+            origin: what ties its frames to it.
+            where: the place, for errors.
+            codec: what is at hand to read it.
+            key_id: the key that it is encrypted with.
+            implied: for a bare container, the header that is not written.
+        """
         self.header: tuple[Any, ...] = ()
+        self._implied = implied
         self._origin = origin
         self._where = where
         self._key_id = key_id
@@ -340,14 +365,17 @@ class ContainerDecoder:
         raw = encode_plain(value)
         if len(raw) != self._offset:
             raise DecodeError(f"{where}: not in the shortest form", path=where)
-        key_id = value[-1] if version > 1 else ""
-        if key_id != self._key_id:
+        if self._implied:
+            if len(value) != len(BARE_HEADER):
+                raise DecodeError(f"{where}: more is written of it than should be", path=where)
+            raw = self._implied
+        elif (value[-1] if version > 1 else "") != self._key_id:
             raise CorruptionError(f"{where}: it names another key than what leads to it")
-        self._chain = container_digest(raw, self._codec.mac(key_id, where))
+        self._chain = container_digest(raw, self._codec.mac(self._key_id, where))
         self.header = value
 
     def _take_closing(self, value: tuple[Any, ...], length: int) -> None:
-        raw, digest = closing(self._chain, self._frames)
-        if value != (_END, self._frames, digest) or len(raw) != length:
+        raw, digest = closing(self._chain, self._frames, bare=bool(self._implied))
+        if encode_plain(value) != raw or len(raw) != length:
             raise CorruptionError(f"{self._where}: its closing does not fit its frames")
         self._digest = digest

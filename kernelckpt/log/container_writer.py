@@ -8,7 +8,16 @@ from anyio import to_thread
 from msgspec import Struct
 
 from kernelckpt.codec.envelope import PLAIN, Wrapper
-from kernelckpt.codec.frame import closing, container_digest, frame_digest, frame_head, frame_place, frame_tag
+from kernelckpt.codec.frame import (
+    BARE_HEADER,
+    closing,
+    container_digest,
+    encode_plain,
+    frame_digest,
+    frame_head,
+    frame_place,
+    frame_tag,
+)
 from kernelckpt.log.time_slice import TimeSlice
 
 FRAME_BYTES = 64 * 1024
@@ -65,13 +74,25 @@ class ContainerWriter:
         waiting: bytes not yet taken.
     """
 
-    def __init__(self, origin: bytes, header: bytes, time_slice: TimeSlice, wrapper: Wrapper) -> None:
-        """Begin with the header; `origin` ties the frames to this container, `wrapper` is for it alone."""
-        self.size = len(header)
-        self.waiting = len(header)
+    def __init__(
+        self, origin: bytes, header: bytes, time_slice: TimeSlice, wrapper: Wrapper, *, bare: bool = False
+    ) -> None:
+        """Begin with the header.
+
+        Args:
+            origin: what ties the frames to this container.
+            header: the header, under the container's digest.
+            time_slice: told of progress.
+            wrapper: wraps payloads; for this container alone.
+            bare: write neither the header nor the digest: both are kept elsewhere.
+        """
+        self._bare = bare
+        written = encode_plain(BARE_HEADER) if bare else header
+        self.size = len(written)
+        self.waiting = len(written)
         self._origin = origin
         self._slice = time_slice
-        self._pieces = [header]
+        self._pieces = [written]
         self._wrapper = wrapper
         self._digest = container_digest(header, wrapper.mac)
         self._frames = 0
@@ -94,7 +115,7 @@ class ContainerWriter:
 
     def finish(self) -> bytes:
         """Add the closing; returns the container's digest."""
-        raw, digest = closing(self._digest, self._frames)
+        raw, digest = closing(self._digest, self._frames, bare=self._bare)
         self._put([raw])
         return digest
 

@@ -129,7 +129,7 @@ class EntryEncoder:
             key=wrapper.key_id,
         )
         origin = entry_origin(position.run_id, position.epoch, position.sequence)
-        self._writer = ContainerWriter(origin, encode_plain(self._header), time_slice, wrapper)
+        self._writer = ContainerWriter(origin, encode_plain(self._header), time_slice, wrapper, bare=True)
         self._references: list[tuple[StreamReferences, Reference, int]] = []
 
     async def run(self) -> Attempt:

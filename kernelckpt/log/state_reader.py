@@ -7,7 +7,16 @@ from collections.abc import AsyncIterator, Awaitable
 from kernelckpt.abc import Append, Key, StorageBackend
 from kernelckpt.codec.change import Reference, decode_changes, decode_index
 from kernelckpt.codec.codec import PLAIN_CODEC, Codec
-from kernelckpt.codec.entry import BaseFacts, BlobHeader, BlobPointer, check_header, decode_facts, header_of
+from kernelckpt.codec.entry import (
+    BaseFacts,
+    BlobHeader,
+    BlobPointer,
+    check_entry_header,
+    check_header,
+    decode_facts,
+    header_of,
+    implied_header,
+)
 from kernelckpt.codec.frame import (
     BASE,
     FEED_BYTES,
@@ -142,15 +151,20 @@ class StateReader:
         data = await self._storage.read(self._run_id, epoch, sequence)
         self._slice.begin()
         self.bytes_read += len(data)
+        header = header_of(entry.meta, self._run_id, epoch, sequence)
         decoder = ContainerDecoder(
-            entry_origin(self._run_id, epoch, sequence), where, self._codec, key_id=entry.meta.key
+            entry_origin(self._run_id, epoch, sequence),
+            where,
+            self._codec,
+            key_id=entry.meta.key,
+            implied=implied_header(header),
         )
         view = memoryview(data)
         for begin in range(0, len(data), FEED_BYTES):
             for frame in decoder.feed(view[begin : begin + FEED_BYTES]):
                 yield frame
         digest = decoder.finish()
-        check_header(decoder.header, header_of(entry.meta, self._run_id, epoch, sequence), where)
+        check_entry_header(decoder.header, entry.meta, header, where)
         if digest != entry.meta.digest:
             raise CorruptionError(f"{where}: its digest is not the one listed")
 

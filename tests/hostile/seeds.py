@@ -11,6 +11,7 @@ from msgspec import Struct
 from kernelckpt import FileStorage, KernelSnapshot, KeyRing, load
 from kernelckpt.abc import Key
 from kernelckpt.codec.codec import Codec
+from kernelckpt.codec.entry import decode_meta, header_of, implied_header
 from kernelckpt.codec.frame import ContainerDecoder, Frame, blob_origin, entry_origin
 from kernelckpt.codec.record import EVENTS, decode_record
 from kernelckpt.kernel.snapshot import SnapshotRecords, snapshot_of
@@ -60,25 +61,39 @@ async def _read(folder: Path) -> Golden:
     return Golden(name, run_id, entries, blobs, loaded.records, loaded.streams, snapshot)
 
 
-def bodies_of(run: Golden) -> dict[bytes, bytes]:
-    """Every container of a run, by its origin."""
-    entries = {entry_origin(run.run_id, epoch, number): body for epoch, number, _, body in run.entries}
-    return entries | {blob_origin(run.run_id, name): body for name, body in run.blobs.items()}
+class Container(Struct, frozen=True):
+    """A container of a run, with what a reader is told who expects it."""
+
+    origin: bytes
+    body: bytes
+    key_id: str
+    implied: bytes = b""
+
+    def reader(self) -> ContainerDecoder:
+        """A reader that expects it."""
+        return ContainerDecoder(self.origin, "container", READER, key_id=self.key_id, implied=self.implied)
+
+
+def containers_of(run: Golden) -> list[Container]:
+    """Every container of a run, entries first."""
+    found = []
+    for epoch, number, meta, body in run.entries:
+        known = decode_meta(meta, run.run_id, epoch, number, READER)
+        implied = implied_header(header_of(known, run.run_id, epoch, number))
+        found.append(Container(entry_origin(run.run_id, epoch, number), body, known.key, implied))
+    for name, body in run.blobs.items():
+        found.append(Container(blob_origin(run.run_id, name), body, _key_of(body)))
+    return found
 
 
 def frames_of(run: Golden) -> Iterator[Frame]:
     """Every frame of a run."""
-    for origin, body in bodies_of(run).items():
-        yield from reader_of(origin, body).feed(body)
+    for container in containers_of(run):
+        yield from container.reader().feed(container.body)
 
 
-def reader_of(origin: bytes, body: bytes) -> ContainerDecoder:
-    """A reader that expects the key this container is encrypted with."""
-    return ContainerDecoder(origin, "container", READER, key_id=key_of(body))
-
-
-def key_of(body: bytes) -> str:
-    """The key that a container names; "" for none, or where its version knows none."""
+def _key_of(body: bytes) -> str:
+    """The key that a blob names; "" for none, or where its version knows none."""
     unpacker = msgpack.Unpacker()
     unpacker.feed(body)
     header = unpacker.unpack()

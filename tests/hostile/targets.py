@@ -10,7 +10,7 @@ from typing import Any
 import msgpack
 from msgspec import Struct
 from mutation import Pick, binary
-from seeds import READER, Golden, bodies_of, frames_of, key_of
+from seeds import READER, Container, Golden, containers_of, frames_of
 
 from kernelckpt.codec import change, entry
 from kernelckpt.codec.codec import Codec
@@ -76,14 +76,12 @@ def _target(name: str, seeds: list[bytes], decode: Callable[[bytes], Any], share
 
 def _containers(golden: list[Golden]) -> Iterator[Target]:
     for run in golden:
-        for number, (origin, body) in enumerate(list(bodies_of(run).items())[-5:]):
-            if len(body) < 6000:
-                name = f"container {number} of {run.name}"
-                key_id = key_of(body)
+        for number, container in enumerate(containers_of(run)[-5:]):
+            if len(container.body) < 6000:
                 yield _target(
-                    name,
-                    [body],
-                    lambda data, origin=origin, key_id=key_id: _walk(data, origin, key_id),
+                    f"container {number} of {run.name}",
+                    [container.body],
+                    lambda data, container=container: _walk(data, container),
                     0.15,
                 )
     heads = [
@@ -103,8 +101,8 @@ def _wrapped(payload: bytes, encoding: int) -> None:
     decode_frame(made, b"", 0, "frame", READER, tag=frame_tag(digest, encoding))
 
 
-def _walk(data: bytes, origin: bytes, key_id: str) -> None:
-    decoder = ContainerDecoder(origin, "container", READER, key_id=key_id)
+def _walk(data: bytes, container: Container) -> None:
+    decoder = container.reader()
     for begin in range(0, len(data), 97):
         for frame in decoder.feed(data[begin : begin + 97]):
             _changes(frame)
@@ -146,10 +144,14 @@ def _payloads(golden: list[Golden]) -> Iterator[Target]:
 
 
 def _metadata(golden: list[Golden]) -> Iterator[Target]:
-    metas = [(key_of(body), meta[:-18]) for run in golden for _, _, meta, body in run.entries]
-    yield _target("metadata", [meta for key, meta in metas if not key], _sealed_meta)
-    yield _target("encrypted metadata", [meta for key, meta in metas if key], _sealed_meta)
-    yield _target("header", [_header_of(body) for run in golden for *_, body in run.entries], _header)
+    metas = [
+        (container.key_id, meta[:-18], container.implied or _header_of(container.body))
+        for run in golden
+        for (*_, meta, _), container in zip(run.entries, containers_of(run), strict=False)
+    ]
+    yield _target("metadata", [meta for key, meta, _ in metas if not key], _sealed_meta)
+    yield _target("encrypted metadata", [meta for key, meta, _ in metas if key], _sealed_meta)
+    yield _target("header", [header for *_, header in metas], _header)
 
 
 def _sealed_meta(raw: bytes) -> None:

@@ -134,7 +134,7 @@ async def test_parts_of_a_twin_are_refused(client, storage, twin, part):
         match = "blob base-1-1: it is not the one"
     elif part == "body":
         storage.entries()[4] = storage.entries()[4][0], twin.entries()[4][1]
-        match = "previous_digest"
+        match = "entry 4: its digest is not the one listed"
     else:
         storage.entries()[3] = twin.entries()[3]
         match = "not the entry its successor names"
@@ -238,7 +238,41 @@ async def test_swapped_frames_are_refused(client, storage):
     storage.entries()[1] = (info, header + second + first + end)
     with pytest.raises(CorruptionError, match="frame 0"):
         await read_run(storage, RUN)
-    assert [len(value) for value in objects] == [13, 5, 5, 3]
+    assert [len(value) for value in objects] == [2, 5, 5, 2]
+
+
+async def test_an_entry_without_one_of_its_frames_is_refused_although_its_closing_fits(client, storage):
+    client.say("a", b"one")
+    client.say("b", b"two")
+    await client.flush()
+    info, body = storage.entries()[1]
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(body)
+    unpacker.skip()
+    unpacker.skip()
+    cut = body[: unpacker.tell()] + msgpack.packb(["end", 1])
+    storage.entries()[1] = (info, cut)
+    with pytest.raises(CorruptionError, match="entry 1: its digest is not the one listed"):
+        await read_run(storage, RUN)
+
+
+async def test_an_entry_that_begins_like_one_of_another_version_is_refused(client, storage):
+    client.put("a", b"1")
+    await client.flush()
+    info, body = storage.entries()[1]
+    rest = body[len(msgpack.packb(["kckpt", 2])) :]
+    for begin, match in (
+        (["kckpt", 1], "of another version than its header"),
+        (["kckpt", 3], "written in format 3"),
+        (["other", 2], "not of this format"),
+        (["kckpt", 2, "delta"], "more is written of it than should be"),
+    ):
+        storage.entries()[1] = (info, msgpack.packb(begin) + rest)
+        with pytest.raises(CorruptionError, match=match):
+            await read_run(storage, RUN)
+    storage.entries()[1] = (info, msgpack.packb(["kckpt", 1]) + msgpack.packb(["end", 0]))
+    with pytest.raises(CorruptionError, match="its header says"):
+        await read_run(storage, RUN)
 
 
 async def test_corruption_says_what_would_be_lost(client, storage):

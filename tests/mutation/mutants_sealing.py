@@ -100,10 +100,10 @@ SEALING = (
         equivalent="the keyed digest of its container does not fit then: this only says so sooner",
     ),
     Mutant(
-        name="an entry whose key is misnamed in its header is a matter of keys",
+        name="a blob whose key is misnamed in its header is a matter of keys",
         file=FRAME,
-        old="if key_id != self._key_id:",
-        new="if False:",
+        old='elif (value[-1] if version > 1 else "") != self._key_id:',
+        new="elif False:",
         tests=(RUNS + "a_blob_whose_key_is_misnamed_is_damage",),
     ),
     Mutant(
