@@ -73,6 +73,7 @@ async def run(form: Form) -> Findings:
         rounds,
         {
             "kernelckpt": lambda: _ours(2000),
+            "kernelckpt, compressed": lambda: _ours(2000, compression=3),
             PEER: lambda: _in_folder(saver, _saver_turns),
             DELTA: lambda: _in_folder(delta, _delta_turns),
             GRAPH: lambda: _in_folder(graph, _graph_turns),
@@ -93,11 +94,12 @@ async def run(form: Form) -> Findings:
     )
 
 
-async def _ours(turns: int) -> Talk:
+async def _ours(turns: int, *, compression: int | None = None) -> Talk:
     """With `max_ahead=0` no turn begins before the last one is durable."""
     course = Course(turns)
     with tempfile.TemporaryDirectory() as folder:
-        hook = MeasuredHook(f"file:{folder}", every=0.05, max_ahead=0, log=LogOptions(base_min_bytes=2**19))
+        options = LogOptions(base_min_bytes=2**19)
+        hook = MeasuredHook(f"file:{folder}", every=0.05, max_ahead=0, compression=compression, log=options)
         before = written_bytes()
         async with kernel_of(hook, course) as kernel:
             await kernel.submit("converse", task_id="one")
