@@ -10,7 +10,7 @@ from msgspec import structs
 from kernelckpt.abc import Append, Put
 from kernelckpt.codec.change import Reference
 from kernelckpt.codec.codec import PLAIN_CODEC
-from kernelckpt.codec.entry import _seal
+from kernelckpt.codec.entry import _seal, decode_meta, encode_meta
 from kernelckpt.codec.frame import entry_origin
 from kernelckpt.codec.version import FORMAT_VERSION
 from kernelckpt.errors import CorruptionError, FormatError, UnsupportedVersionError
@@ -371,13 +371,26 @@ async def test_the_newest_checkpoint_is_known_to_rest_on_damage_far_below(client
     for number in range(1, 2200):
         client.put("a", b"%d" % number)
         await client.flush()
-    for spoil in (lambda info: type(info)(info.epoch, 3, info.size, b""), None):
-        info, body = storage.entries().pop(3)
-        if spoil is not None:
-            storage.entries()[3] = (spoil(info), body)
+    info, body = storage.entries()[3]
+    other = storage.entries()[4][0].meta
+    twin = encode_meta(structs.replace(decode_meta(info.meta, RUN, 1, 3), digest=bytes(16)), RUN, 1, 3)
+    for spoilt in (
+        structs.replace(info, meta=b""),
+        structs.replace(info, meta=other),
+        structs.replace(info, meta=twin),
+        structs.replace(info, damage="checksum"),
+        structs.replace(info, epoch=2),
+        None,
+    ):
+        del storage.entries()[3]
+        if spoilt is not None:
+            storage.entries()[3] = (spoilt, body)
         (newest,) = await list_checkpoints(storage, RUN, 1)
         assert "entry 3, which it rests on" in newest.damage
         assert len(await list_checkpoints(storage, RUN, 2300)) == len(storage.entries())
+        storage.entries()[3] = (info, body)
+    (newest,) = await list_checkpoints(storage, RUN, 1)
+    assert newest.damage == ""
 
 
 async def test_a_lost_newest_entry_is_noticed(client, reopen, storage):
