@@ -6,7 +6,7 @@ Each contract is written here once; implementations carry no docstring of their 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
@@ -314,6 +314,34 @@ class RestoredState(Protocol):
         """Every stream, as its encoded items in order."""
 
 
+class Unread(Protocol):
+    """Streams that a hook has not read yet; it reads each once. One call at a time."""
+
+    @property
+    def counts(self) -> Mapping[Key, int]:
+        """How many items each has."""
+
+    async def read(self, keys: Collection[Key]) -> Mapping[Key, Sequence[bytes]]:
+        """Read these; those that were read already, or removed by the host, are left out.
+
+        Raises:
+            CorruptionError: one is damaged, or gone.
+            EncryptionError, StorageError: it cannot be read.
+        """
+
+    async def read_on(self) -> Mapping[Key, Sequence[bytes]] | None:
+        """Read some of the rest, as it is read fastest, perhaps none; None when nothing is left."""
+
+
+@runtime_checkable
+class PartlyRead(Protocol):
+    """What a `RestoredState` has too of which not all streams were read; for a `PatientHost` only."""
+
+    @property
+    def unread(self) -> Unread | None:
+        """Streams that are not among `streams`; None when all are."""
+
+
 class KernelHost(Protocol):
     """The kernel as a hook sees it. Any host that offers this can be checkpointed."""
 
@@ -388,6 +416,7 @@ class Rehearsed(Protocol):
 class PatientHost(Protocol):
     """What a `KernelHost` offers too that restores in small steps, so that others run beside a large restore.
 
+    It takes states that are `PartlyRead`: it has streams read as it needs them, and halts if they cannot be.
     Nobody may use the host before the last step, but look at it, and what is seen is a committed state.
     """
 

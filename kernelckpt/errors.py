@@ -6,6 +6,7 @@ KernelCkptError
 │   ├── UnknownProgramError     no program of that name in this scheduler
 │   ├── UnknownToolError        no tool of that name in this scheduler
 │   ├── UnknownTaskError        no task of that id in the table
+│   ├── ContextNotLoadedError   the context of a large run that is read when needed; load it first
 │   ├── TaskMismatchError       the id is taken by another program or input
 │   ├── TurnEnded               something was staged after the turn's ending
 │   └── TurnStalled             a turn staged nothing and ended in nothing
@@ -94,6 +95,16 @@ class UnknownToolError(UsageError):
 
 class UnknownTaskError(UsageError):
     """No task of that id is in the table."""
+
+
+class ContextNotLoadedError(UsageError):
+    """The context of a task was not read yet since the start of a large run.
+
+    Attributes:
+        hint: says how to load it.
+    """
+
+    hint = "await kernel.load_contexts(...) first"
 
 
 class TaskMismatchError(UsageError):

@@ -11,7 +11,7 @@ import anyio
 from msgspec.structs import replace
 from typing_extensions import override
 
-from kernelckpt.abc import Commit, Hook, KernelHost, StorageBackend
+from kernelckpt.abc import Commit, Hook, KernelHost, PatientHost, StorageBackend
 from kernelckpt.checkpoint.collector import FREEZE_FROM, Collector
 from kernelckpt.checkpoint.holder import holder
 from kernelckpt.checkpoint.host_restore import HostRestore
@@ -26,11 +26,23 @@ from kernelckpt.checkpoint.stats import HookStats
 from kernelckpt.checkpoint.upkeep import Upkeep
 from kernelckpt.codec.codec import Codec
 from kernelckpt.codec.key_ring import KeyRing
-from kernelckpt.codec.record import encode_record
+from kernelckpt.codec.record import AUDIT, PARTITIONS, encode_record
 from kernelckpt.errors import NotFoundError, UsageError
-from kernelckpt.log import CheckpointInfo, LoadedRun, LogOptions, OnCorruption, Retention, RunLog, read_run
+from kernelckpt.log import (
+    CheckpointInfo,
+    Later,
+    LoadedRun,
+    LogOptions,
+    OnCorruption,
+    Retention,
+    RunLog,
+    read_run,
+)
 from kernelckpt.model.signal import RuntimeSignal, Urgency
 from kernelckpt.storage import open_storage
+
+_CONTEXTS = frozenset({*PARTITIONS, AUDIT})
+"""Kinds of streams that a kernel can do without until it runs a task."""
 
 
 def is_urgent(item: RuntimeSignal) -> bool:
@@ -62,6 +74,7 @@ class CheckpointHook(Hook):
         max_consecutive_failures: int = 5,
         keys: KeyRing | None = None,
         compression: int | None = None,
+        eager_bytes: int = 16 * 1024 * 1024,
         log: LogOptions = LogOptions(),  # noqa: B008 - frozen
     ) -> None:
         """Describe a hook; it begins with the scheduler it is given to.
@@ -88,21 +101,21 @@ class CheckpointHook(Hook):
             keys: encrypts what is written, with the key that is active then; a run that is not encrypted with
                 one of them is refused.
             compression: the zstandard level to compress with, 3 for example; None not to compress.
+            eager_bytes: contexts are read before the kernel starts if all of them are so many bytes at most;
+                those of a larger run are read after that, a task's before its next turn. With "fall_back" all
+                are read before, for only then all damage is known.
             log: further settings of the log.
 
         Raises:
             UsageError: a setting is off.
         """
-        for name, value in (("every", every), ("turns", turns)):
-            if value is not None and value <= 0:
-                raise UsageError(f"{name} is {value}", hint="more than 0, or None")
-        for name, value in (
-            ("owner_wait", owner_wait),
-            ("max_ahead", max_ahead),
-            ("max_consecutive_failures", max_consecutive_failures),
-        ):
-            if value < 0:
-                raise UsageError(f"{name} is {value}", hint="0 or more")
+        _check_more_than_0(every=every, turns=turns)
+        _check_0_or_more(
+            owner_wait=owner_wait,
+            max_ahead=max_ahead,
+            max_consecutive_failures=max_consecutive_failures,
+            eager_bytes=eager_bytes,
+        )
         if on_corruption not in {"refuse", "fall_back"}:
             raise UsageError(f"on_corruption is {on_corruption!r}", hint='"refuse" or "fall_back"')
         self._where = storage
@@ -120,6 +133,7 @@ class CheckpointHook(Hook):
         self._max_ahead = max_ahead
         self._options = _with_failures(log, max_consecutive_failures)
         self._codec = Codec(keys, compression)
+        self._later = Later(_CONTEXTS, eager_bytes) if on_corruption == "refuse" else None
         self._storage: StorageBackend | None = None
         self._log: RunLog | None = None
         self._kernel: KernelHost | None = None
@@ -265,7 +279,8 @@ class CheckpointHook(Hook):
     async def _open(self, kernel: KernelHost, restore: HostRestore) -> RunLog:
         storage = await open_storage(self._where) if isinstance(self._where, str) else self._where
         self._storage = storage
-        known = await self._rehearse(storage, kernel.run_id, restore)
+        later = self._later if isinstance(kernel, PatientHost) else None
+        known = await self._rehearse(storage, kernel.run_id, restore, later)
         return await RunLog.open(
             storage,
             kernel.run_id,
@@ -278,13 +293,18 @@ class CheckpointHook(Hook):
             encode=encode_record,
             codec=self._codec,
             known=known,
+            later=later,
             on_failure=self._tell_failure,
         )
 
-    async def _rehearse(self, storage: StorageBackend, run_id: str, restore: HostRestore) -> LoadedRun | None:
+    async def _rehearse(
+        self, storage: StorageBackend, run_id: str, restore: HostRestore, later: Later | None
+    ) -> LoadedRun | None:
         """Find out before disturbing an owner whether this kernel could go on; returns what was read."""
         try:
-            loaded = await read_run(storage, run_id, on_corruption=self._on_corruption, codec=self._codec)
+            loaded = await read_run(
+                storage, run_id, on_corruption=self._on_corruption, codec=self._codec, later=later
+            )
         except NotFoundError:
             return None
         if loaded.records:
@@ -344,3 +364,15 @@ class CheckpointHook(Hook):
 
 def _with_failures(options: LogOptions, count: int) -> LogOptions:
     return replace(options, max_consecutive_failures=count)
+
+
+def _check_more_than_0(**settings: float | None) -> None:
+    for name, value in settings.items():
+        if value is not None and value <= 0:
+            raise UsageError(f"{name} is {value}", hint="more than 0, or None")
+
+
+def _check_0_or_more(**settings: float) -> None:
+    for name, value in settings.items():
+        if value < 0:
+            raise UsageError(f"{name} is {value}", hint="0 or more")

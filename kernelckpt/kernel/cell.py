@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from kernelckpt.abc import Key
 from kernelckpt.codec.record import AUDIT, PARTITIONS
-from kernelckpt.errors import DecodeError
+from kernelckpt.errors import ContextNotLoadedError, DecodeError
 from kernelckpt.kernel.context.tally import Tally
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.capability import CapabilityManifest
@@ -35,6 +35,29 @@ _NONE: Mapping[Any, Any] = MappingProxyType({})
 """What a cell holds of a kind until there is something: most of a hundred thousand tasks need few of them."""
 
 
+class UnreadItems:
+    """A stream whose items were not read yet, but for those that were added since."""
+
+    __slots__ = ("_unread", "added")
+
+    def __init__(self, unread: int) -> None:
+        self._unread = unread
+        self.added: list[bytes] = []
+
+    def __len__(self) -> int:
+        return self._unread + len(self.added)
+
+    def extend(self, items: Sequence[bytes]) -> None:
+        """Add items at the end."""
+        self.added.extend(items)
+
+    def read(self, items: Sequence[bytes]) -> list[bytes]:
+        """The stream, now that these were read."""
+        if len(items) != self._unread:
+            raise DecodeError(f"{len(items)} items, but {self._unread} were to be there")
+        return [*items, *self.added]
+
+
 class Cell(Struct, gc=False, eq=False):
     """One task's records by kind. Only `KernelState` changes it, within a commit.
 
@@ -50,7 +73,7 @@ class Cell(Struct, gc=False, eq=False):
     request: OpenRequest | None = None
     milestone: MilestoneProgress | None = None
     process: ProcessRecord | None = None
-    streams: Mapping[str, list[bytes]] = _NONE
+    streams: Mapping[str, list[bytes] | UnreadItems] = _NONE
     inbox: Mapping[int, InboxEntry] = _NONE
     sent: Mapping[int, SentKey] = _NONE
     sent_keys: Mapping[str, None] = _NONE
@@ -95,8 +118,33 @@ class Cell(Struct, gc=False, eq=False):
         stream.extend(items)
 
     def stream(self, kind: str) -> list[bytes]:
-        """The encoded items of a stream; append-only within a generation."""
-        return self.streams.get(kind, [])
+        """The encoded items of a stream; append-only within a generation.
+
+        Raises:
+            ContextNotLoadedError: it was not read yet.
+        """
+        stream = self.streams.get(kind)
+        if isinstance(stream, UnreadItems):
+            raise ContextNotLoadedError(f"the {kind} was not loaded yet")
+        return [] if stream is None else stream
+
+    def length(self, kind: str) -> int:
+        """How many items a stream has, read or not."""
+        return len(self.streams.get(kind, ()))
+
+    def hold(self, kind: str, count: int) -> None:
+        """Note a stream of so many items that are read later."""
+        self._own("streams")[kind] = UnreadItems(count)
+
+    def unread(self) -> list[str]:
+        """The kinds of streams that were not read yet."""
+        return [kind for kind, stream in self.streams.items() if type(stream) is UnreadItems]
+
+    def fill(self, kind: str, items: Sequence[bytes]) -> None:
+        """Put in what was read of a stream, if that is not known already."""
+        stream = self.streams.get(kind)
+        if type(stream) is UnreadItems:
+            self._own("streams")[kind] = stream.read(items)
 
     def tally(self, partition: str) -> Tally:
         """The tokens and tool results of a partition; each message is counted once in a process."""

@@ -16,6 +16,7 @@ from kernelckpt.codec.record import unshared
 from kernelckpt.kernel.calls.request import close_request
 from kernelckpt.kernel.calls.tool import Tools
 from kernelckpt.kernel.cell import Cell
+from kernelckpt.kernel.contexts import Contexts
 from kernelckpt.kernel.event import EventBus
 from kernelckpt.kernel.governance.gate import Gate
 from kernelckpt.kernel.joining import Joining
@@ -74,6 +75,7 @@ class Core:
         self.live_roots: dict[str, None] = {}
         self._queued: set[str] = set()
         self.joining = Joining(self.state)
+        self.contexts = Contexts(self.state)
         self.gate = Gate(self.state, clock, settings.run_id, self.live_roots)
         self.removal = Removal(self.state, self.joining, settings.keep_done, self._removed)
         self._clock_start = (clock.monotonic(), clock.wall_ms())

@@ -110,6 +110,8 @@ class Host:
             self._core.state.commit()
         self._open = True
         self.start_soon(self._timers.run)
+        if self._core.state.unread:
+            self.start_soon(self._core.contexts.run)
         self._pump()
         if self._failure is not None:
             self.halt(self._failure)
@@ -196,6 +198,7 @@ class Host:
 
     def _begin_stop(self) -> None:
         self._runner.stop()
+        self._core.contexts.stop()
         self._stopping.set()
         self._core.events.emit("stopping")
 
@@ -336,7 +339,6 @@ class Host:
 
     def restore(self, state: RestoredState, *, downtime_ms: int | None, notes: Sequence[str]) -> None:
         """Go on from a state; see `KernelHost.restore`."""
-        self._refuse_restored()
         with self._core.redactor.errors():
             rehearsal = finished(self.rehearsing(state))
         finished(self.restoring(rehearsal, downtime_ms=downtime_ms, notes=notes))
@@ -349,15 +351,12 @@ class Host:
         self, rehearsal: Rehearsal, *, downtime_ms: int | None, notes: Sequence[str]
     ) -> Steps[None]:
         """Go on from a state that was rehearsed, in steps."""
-        self._refuse_restored()
+        if self._open or self._restored is not None:
+            raise UsageError("this kernel has a state already", hint="let one hook restore, on start")
         with self._core.redactor.errors():
             self._restored = yield from restore.take_over(
                 self._core, self._run_id, rehearsal, downtime_ms, notes
             )
-
-    def _refuse_restored(self) -> None:
-        if self._open or self._restored is not None:
-            raise UsageError("this kernel has a state already", hint="let one hook restore, on start")
 
     def scan(self) -> Iterator[tuple[Key, Struct | bytes | None]]:
         """All live records, one at a time."""

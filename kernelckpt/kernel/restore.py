@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
-from kernelckpt.abc import Commit, RestoredState
+from kernelckpt.abc import Commit, PartlyRead, RestoredState, Unread
 from kernelckpt.errors import RestoreError
 from kernelckpt.kernel.answering import suspend_in_doubt
 from kernelckpt.kernel.core import Core
@@ -70,11 +70,13 @@ class Rehearsal(msgspec.Struct, frozen=True):
         state: what was loaded; nobody else has it.
         missing: what this scheduler lacks to go on from it, in words.
         kinds: how many records of each kind there are, and how many items of each kind of stream.
+        unread: streams that were not read yet; None if all were.
     """
 
     state: KernelState
     missing: list[str]
     kinds: dict[str, int]
+    unread: Unread | None
 
 
 def rehearse(core: Core, state: RestoredState) -> Steps[Rehearsal]:
@@ -87,9 +89,18 @@ def rehearse(core: Core, state: RestoredState) -> Steps[Rehearsal]:
     shadow = KernelState(_drop)
     yield from shadow.loading(state)
     missing = yield from missing_for(core, shadow)
-    kinds = Counter(key[0] for key in state.records)
-    kinds.update({kind: len(items) for (kind, _, _), items in state.streams.items()})
-    return Rehearsal(shadow, [core.redactor.text(item) for item in missing], dict(kinds))
+    kinds: Counter[str] = Counter()
+    for kind, _, _ in state.records:
+        kinds[kind] += 1
+        yield
+    unread = state.unread if isinstance(state, PartlyRead) else None
+    for (kind, _, _), items in state.streams.items():
+        kinds[kind] += len(items)
+        yield
+    for (kind, _, _), count in unread.counts.items() if unread is not None else ():
+        kinds[kind] += count
+        yield
+    return Rehearsal(shadow, [core.redactor.text(item) for item in missing], dict(kinds), unread)
 
 
 def _drop(_: Commit) -> None:
@@ -117,6 +128,7 @@ def take_over(
         hint = "register what is missing with the Scheduler; nothing was changed"
         raise RestoreError(message, missing=lacking, hint=hint)
     core.state.adopt(rehearsal.state)
+    core.contexts.begin(rehearsal.unread)
     totals = core.state.totals
     core.set_work_ms(totals.clock_ms)
     differing = yield from _compare(core)

@@ -133,7 +133,7 @@ def go_on(
     """Tell the agent of a rollback, note it in the event log, and make the task ready; the caller commits."""
     cell = core.cell(row.id)
     add_note(core.state, row.id, note_of(reason, calls, verbose=cell.context.config.verbose_control_notes))
-    length = len(cell.stream("history"))
+    length = cell.length("history")
     event = Rollbacked(core.state.totals.turn, length, reason.kind)
     core.state.note(event)
     core.tell("rolled_back", row.id, row.budget.turns, reason=reason.kind)

@@ -112,6 +112,8 @@ class Runner:
             try:
                 while not self.stopping:
                     await self._ready()
+                    if task_id in self._core.contexts:
+                        await self._core.contexts.load([task_id])
                     row = self._core.state.table.get(task_id)
                     if row is None or self.stopping or not self._core.can_run(row):
                         return False

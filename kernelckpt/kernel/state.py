@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
-from kernelckpt.abc import Append, Change, Commit, Key, Put, Remove, RestoredState
+from kernelckpt.abc import Append, Change, Commit, Key, PartlyRead, Put, Remove, RestoredState
 from kernelckpt.codec.record import EVENTS, STREAM_ITEMS, decode_record, path_of
 from kernelckpt.errors import DecodeError, RestoreError, UnknownTaskError
 from kernelckpt.kernel.cell import Cell
@@ -34,6 +34,9 @@ WHOLE_KERNEL = frozenset({"kernel", "signal", "governance", "rate", "fold", EVEN
 class KernelState:
     """Rows, cells, totals, queued signals and the event log.
 
+    Attributes:
+        unread: tasks with streams that were not read yet; `Contexts` takes them out.
+
     Every change is made by `put`, `remove` or `append` and becomes a commit by `commit`, all without an
     await between: whoever looks at an await sees committed state only.
     """
@@ -48,6 +51,7 @@ class KernelState:
         self.rates: dict[int, RateSlot] = {}
         self.number = 0
         self.events = EventStream()
+        self.unread: set[str] = set()
         self._cells: dict[str, Cell] = {}
         self._changes: list[Change] = []
         self._on_commit = on_commit
@@ -150,7 +154,7 @@ class KernelState:
         if not items:
             return
         cell = self._cells[task_id]
-        start = len(cell.stream(kind))
+        start = cell.length(kind)
         change = Append((kind, task_id, cell.generation(kind)), start, self.redactor.items(kind, items))
         cell.extend(kind, start, change.items)
         self._changes.append(change)
@@ -216,6 +220,7 @@ class KernelState:
         self.table.adopt(other.table)
         self.totals, self.queued, self.policy = other.totals, other.queued, other.policy
         self.rates, self.events, self._cells = other.rates, other.events, other._cells
+        self.unread = other.unread
 
     def load(self, state: RestoredState) -> None:
         """Fill a fresh state from records and streams, as data; nothing is committed.
@@ -252,6 +257,12 @@ class KernelState:
             if key[0] != EVENTS:
                 self._cells[key[1]].extend(key[0], 0, items)
             yield
+        if isinstance(state, PartlyRead) and state.unread is not None:
+            for key, count in state.unread.counts.items():
+                self._check_stream(key)
+                self._cells[key[1]].hold(key[0], count)
+                self.unread.add(key[1])
+                yield
         self.events.load(self.events.fold, processes, state.streams.get(self.events.key, ()), agents)
 
     def _check_stream(self, key: Key) -> None:

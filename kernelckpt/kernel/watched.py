@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -89,9 +89,37 @@ class Watched(Host):
 
         Raises:
             UnknownTaskError: no such task.
+            ContextNotLoadedError: it was not loaded since the start; see `load_contexts`.
         """
         self._core.state.row(task_id)
+        self._core.contexts.refuse_unread(task_id)
         return ContextView(self._core.cell(task_id))
+
+    async def load_contexts(
+        self, *task_ids: str, on_progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Return when these contexts are loaded; without ids, when all are.
+
+        The contexts of a large run are loaded after its start: a task's before its next turn, the others one
+        after the other as they are read fastest. Those of a small run are loaded from the start.
+
+        Args:
+            task_ids: whose.
+            on_progress: told now and then how many of them are loaded, and how many there are.
+
+        Raises:
+            UnknownTaskError: no such task.
+            SchedulerStopped: the kernel stopped first; it is halted when a context turns out to be damaged.
+        """
+        for task_id in task_ids:
+            self._core.state.row(task_id)
+        try:
+            if task_ids:
+                await self._core.contexts.load(task_ids, on_progress)
+            else:
+                await self._core.contexts.load_all(on_progress)
+        except SchedulerStopped as error:
+            raise error from self._failure
 
     @property
     def event_log(self) -> EventLog:
@@ -104,7 +132,12 @@ class Watched(Host):
         return self._core.state.log
 
     def snapshot(self) -> KernelSnapshot:
-        """The kernel's state at this instant."""
+        """The kernel's state at this instant.
+
+        Raises:
+            ContextNotLoadedError: not all contexts were loaded since the start; see `load_contexts`.
+        """
+        self._core.contexts.refuse_unread()
         return snapshot_of(self._core.state)
 
     @property

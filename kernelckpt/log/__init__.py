@@ -6,9 +6,11 @@ from kernelckpt.log.options import LogOptions, LogStats
 from kernelckpt.log.read_run import LoadedRun, OnCorruption, read_run
 from kernelckpt.log.retention import PruneReport, Retention
 from kernelckpt.log.run_log import RunLog
+from kernelckpt.log.state_reader import Later
 
 __all__ = [
     "CheckpointInfo",
+    "Later",
     "LoadedRun",
     "LogOptions",
     "LogStats",

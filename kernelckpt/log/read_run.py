@@ -15,8 +15,9 @@ from kernelckpt.log.chain import ChainEntry, Damage, Plan, plan
 from kernelckpt.log.checkpoint_info import CheckpointInfo
 from kernelckpt.log.entry_encoder import Tip
 from kernelckpt.log.listing import Link, Listing
-from kernelckpt.log.state_reader import StateReader
+from kernelckpt.log.state_reader import Later, StateReader
 from kernelckpt.log.stream_references import StreamReferences
+from kernelckpt.log.unread_streams import UnreadStreams
 
 OnCorruption: TypeAlias = Literal["refuse", "fall_back"]
 
@@ -34,6 +35,7 @@ class LoadedRun(Struct, kw_only=True):
         records: every record, encoded.
         streams: every stream, as its encoded items in order.
         references: where the items of each stream lie.
+        unread: the streams that were left to be read when they are needed; None if there are none.
         tip: the entry it is the state of; zeros for a run without entries.
         newest: the newest number listed; above the tip when something was left out.
         wall_ms: when that entry was encoded, in milliseconds since 1970; None without entries.
@@ -52,6 +54,7 @@ class LoadedRun(Struct, kw_only=True):
     records: dict[Key, bytes]
     streams: dict[Key, list[bytes]]
     references: dict[Key, StreamReferences]
+    unread: UnreadStreams | None = None
     tip: Tip = Tip()
     newest: int = 0
     wall_ms: int | None = None
@@ -92,6 +95,7 @@ class LoadedRun(Struct, kw_only=True):
         """Let go of records and items once the client has taken them over."""
         self.records = {}
         self.streams = {}
+        self.unread = None
 
 
 async def read_run(
@@ -102,6 +106,7 @@ async def read_run(
     *,
     head: int = 0,
     codec: Codec = PLAIN_CODEC,
+    later: Later | None = None,
 ) -> LoadedRun:
     """Read a run without owning it; nothing is changed.
 
@@ -113,6 +118,7 @@ async def read_run(
             `notes` what was left out, and changes nothing.
         head: the newest number known to have been acknowledged; a listing that ends before is damage.
         codec: what is at hand to read it.
+        later: which streams may be left `unread`; None for none. What is damaged in them is found later.
 
     Raises:
         NotFoundError: no such run, or no such checkpoint (any more).
@@ -120,7 +126,7 @@ async def read_run(
         UnsupportedVersionError: it was written by a newer version.
     """
     for attempt in range(_TRIES):
-        reading = _Reading(storage, run_id, head, codec)
+        reading = _Reading(storage, run_id, head, codec, later)
         try:
             return await reading.run(at)
         except Damage as damage:
@@ -148,11 +154,14 @@ async def is_current(storage: StorageBackend, loaded: LoadedRun, head: int, code
 class _Reading:
     """One try at reading a run, on one listing."""
 
-    def __init__(self, storage: StorageBackend, run_id: str, head: int, codec: Codec) -> None:
+    def __init__(
+        self, storage: StorageBackend, run_id: str, head: int, codec: Codec, later: Later | None
+    ) -> None:
         self._storage = storage
         self._run_id = run_id
         self._head = head
         self._codec = codec
+        self._later = later
         self._listing = Listing(storage, run_id, codec)
         self._newest: Link | None = None
 
@@ -245,13 +254,14 @@ class _Reading:
     async def _load(self, target: int, bad_bases: tuple[int, ...]) -> LoadedRun:
         path = await plan(self._listing, target, bad_bases=bad_bases)
         reader = StateReader(self._storage, self._run_id, self._codec)
-        streams = await reader.read(path)
+        streams = await reader.read(path, self._later)
         deltas = [entry for entry in path.entries if entry.meta.kind == "delta"]
         return LoadedRun(
             run_id=self._run_id,
             records=reader.state.records,
             streams=streams,
             references=reader.state.streams,
+            unread=reader.unread,
             tip=path.target.tip,
             newest=self._newest.info.sequence if self._newest else 0,
             wall_ms=path.target.meta.wall_ms,

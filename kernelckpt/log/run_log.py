@@ -22,6 +22,7 @@ from kernelckpt.log.options import LogOptions, LogStats
 from kernelckpt.log.ownership import acquire
 from kernelckpt.log.read_run import LoadedRun, OnCorruption, is_current, read_run
 from kernelckpt.log.retention import PruneReport, Retention
+from kernelckpt.log.state_reader import Later
 
 _RELEASE_SECONDS = 10.0
 
@@ -109,6 +110,7 @@ class RunLog:
         on_failure: OnFailure | None = None,
         codec: Codec = PLAIN_CODEC,
         known: LoadedRun | None = None,
+        later: Later | None = None,
     ) -> RunLog:
         """Become the run's owner and read it; a run that does not exist is created.
 
@@ -125,6 +127,7 @@ class RunLog:
             on_failure: told of each failed attempt: the error, and how many failed in a row.
             codec: how it is written, and what is at hand to read it.
             known: the run as it was read a moment ago; it is not read again unless something was added since.
+            later: see `read_run`.
 
         Raises:
             RunOwnedError: its owner is alive.
@@ -139,7 +142,7 @@ class RunLog:
                 loaded = known
             else:
                 loaded = await read_run(
-                    storage, run_id, on_corruption=on_corruption, head=claim.head, codec=codec
+                    storage, run_id, on_corruption=on_corruption, head=claim.head, codec=codec, later=later
                 )
         except BaseException:
             await _release(storage, run_id, claim.epoch)

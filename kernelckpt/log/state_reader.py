@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
+
+from msgspec import Struct
 
 from kernelckpt.abc import Append, Key, StorageBackend
 from kernelckpt.codec.change import Reference, decode_changes, decode_index
@@ -31,10 +33,23 @@ from kernelckpt.errors import CorruptionError, FormatError, NotFoundError
 from kernelckpt.log.chain import ChainEntry, Damage, Plan
 from kernelckpt.log.options import LogStats
 from kernelckpt.log.run_state import RunState
-from kernelckpt.log.stream_reader import StreamReader
+from kernelckpt.log.stream_reader import Extent, StreamReader, Streams
 from kernelckpt.log.time_slice import READ_SECONDS, TimeSlice
+from kernelckpt.log.unread_streams import UnreadStreams
 
 _READ_BYTES = 4 * FEED_BYTES
+
+
+class Later(Struct, frozen=True):
+    """Which streams of a large run are read when they are needed.
+
+    Attributes:
+        kinds: streams of these kinds,
+        above_bytes: if all that a base refers to is more than so many bytes.
+    """
+
+    kinds: frozenset[str]
+    above_bytes: int
 
 
 class StateReader:
@@ -43,6 +58,7 @@ class StateReader:
     Attributes:
         state: what was put together.
         facts: those of the base, if there is one.
+        unread: the streams that were left for later; None if there are none.
         bytes_read: how much was read for it.
     """
 
@@ -50,14 +66,19 @@ class StateReader:
         """Nothing is read yet."""
         self.state = RunState()
         self.facts: BaseFacts | None = None
+        self.unread: UnreadStreams | None = None
         self.bytes_read = 0
         self._storage = storage
         self._run_id = run_id
         self._codec = codec
         self._slice = TimeSlice(READ_SECONDS, LogStats())
 
-    async def read(self, plan: Plan) -> dict[Key, list[bytes]]:
-        """Put the state together; returns the items of its streams.
+    async def read(self, plan: Plan, later: Later | None = None) -> Streams:
+        """Put the state together; returns the items of its streams, but for those that are left `unread`.
+
+        Args:
+            plan: what to read.
+            later: which streams may be left for later; None for none.
 
         Raises:
             Damage: something it needs is damaged or missing.
@@ -68,7 +89,7 @@ class StateReader:
             if entry.meta.kind == "delta":
                 exact = plan.base is None or entry.sequence > plan.base.sequence
                 await self._guard(entry, self._read_delta(entry, exact=exact))
-        return await self._read_streams(plan)
+        return await self._read_streams(plan, later)
 
     async def facts_of(self, entry: ChainEntry) -> BaseFacts:
         """The facts in the entry of a base.
@@ -85,17 +106,38 @@ class StateReader:
             raise CorruptionError(f"{where}: it names another blob than its metadata")
         return facts
 
-    async def _read_streams(self, plan: Plan) -> dict[Key, list[bytes]]:
-        reader = StreamReader(self._storage, self._run_id, self._codec, self._slice, self.state.at_hand)
+    async def _read_streams(self, plan: Plan, later: Later | None) -> Streams:
+        live = self.state.streams
+        unread = self._left_for(later)
+        reader = self._new_pass({key: Extent(live[key], live[key].durable) for key in live.keys() - unread})
         at = plan.base or plan.target
         try:
             self.state.check()
-            return await reader.read_all(self.state.streams, self.state.repeats)
+            found = await reader.read_all()
         except (FormatError, NotFoundError) as error:
             missing = isinstance(error, NotFoundError)
             raise Damage(at.sequence, error.message, missing=missing, base=plan.base is not None) from error
         finally:
             self.bytes_read += reader.bytes_read
+        if unread:
+            self.unread = UnreadStreams(self._run_id, unread, live, self._new_pass)
+        return {key: found[key] for key in live if key in found}
+
+    def _left_for(self, later: Later | None) -> dict[Key, None]:
+        if later is None or self.facts is None or _live_bytes(self.facts) <= later.above_bytes:
+            return {}
+        return {key: None for key in self.state.listed if key[0] in later.kinds}
+
+    def _new_pass(self, streams: Mapping[Key, Extent]) -> StreamReader:
+        return StreamReader(
+            streams,
+            storage=self._storage,
+            run_id=self._run_id,
+            codec=self._codec,
+            time_slice=self._slice,
+            at_hand=self.state.at_hand,
+            repeats=self.state.repeats,
+        )
 
     async def _read_base(self, entry: ChainEntry) -> None:
         self.facts = await self.facts_of(entry)
@@ -195,3 +237,8 @@ class StateReader:
         check_header(decoder.header, expected, where)
         if digest != pointer.digest or size != pointer.size:
             raise CorruptionError(f"{where}: it is not the one its entry names")
+
+
+def _live_bytes(facts: BaseFacts) -> int:
+    """The bytes of all frames of items that a base refers to."""
+    return sum(entries.live for entries in facts.entries) + sum(blob.live for blob in facts.blobs)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import count
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from kernelckpt.abc import PART_BYTES, Append, Key, StorageBackend
 from kernelckpt.codec.change import Reference, decode_changes, each_reference
@@ -54,16 +56,24 @@ def decode_items(data: bytes | memoryview, run_id: str, place: Reference, codec:
     return changes[0]
 
 
+class Extent(Struct, frozen=True):
+    """A stream up to some item: its references, and how many of its items."""
+
+    references: StreamReferences
+    items: int
+
+
 class _Stream:
     """A stream that is being read: where its items lie, and those that were found."""
 
     __slots__ = ("found", "items", "key", "left", "places")
 
-    def __init__(self, key: Key, references: StreamReferences) -> None:
-        """Read what lies at these references by now; those of later items are left out."""
+    def __init__(self, key: Key, extent: Extent) -> None:
+        """Read what lies where the references say by now."""
         self.key = key
-        self.items = references.durable
-        self.places = list(each_reference(references.packed, f"stream {key}"))
+        self.items = extent.items
+        places = each_reference(extent.references.packed, f"stream {key}")
+        self.places = [place for place in places if place.start < extent.items]
         self.found: list[tuple[bytes, ...]] = [()] * len(self.places)
         self.left = len(self.places)
 
@@ -88,7 +98,7 @@ class _Stream:
 
 
 class StreamReader:
-    """Brings the items of streams into memory, in few large reads, and lets others run meanwhile.
+    """Goes over streams once, in few large reads in the order in which they lie; others run meanwhile.
 
     Attributes:
         bytes_read: how much was read.
@@ -96,79 +106,107 @@ class StreamReader:
 
     def __init__(
         self,
+        streams: Mapping[Key, Extent],
+        *,
         storage: StorageBackend,
         run_id: str,
         codec: Codec,
         time_slice: TimeSlice,
         at_hand: Mapping[Reference, tuple[bytes, ...]],
+        repeats: Repeats,
     ) -> None:
-        """Read from this run; frames that are at hand are not read again."""
+        """Nothing is read yet.
+
+        Args:
+            streams: what to read; what leaves it meanwhile is left out.
+            storage: where from.
+            run_id: the run.
+            codec: what is at hand to read it.
+            time_slice: how long to work at a time.
+            at_hand: frames that need not be read again.
+            repeats: appends that repeat items, which must be the same.
+        """
         self.bytes_read = 0
+        self._streams = streams
         self._storage = storage
         self._run_id = run_id
         self._codec = codec
         self._slice = time_slice
         self._at_hand = at_hand
+        self._repeats = repeats
+        self._runs: Iterator[list[_Place]] | None = None
 
-    async def read_all(self, streams: Mapping[Key, StreamReferences], repeats: Repeats) -> Streams:
+    async def read_all(self) -> Streams:
         """Every stream's items.
 
         Raises:
             FormatError, NotFoundError: a frame is damaged or gone.
         """
         found: Streams = {}
-        async for part in self.read(streams, repeats):
+        while (part := await self.next()) is not None:
             found.update(part)
-        return {key: found[key] for key in streams}
+        return {key: found[key] for key in self._streams}
 
-    async def read(self, streams: Mapping[Key, StreamReferences], repeats: Repeats) -> AsyncIterator[Streams]:
-        """Streams as they become whole, in the order in which they lie.
-
-        Args:
-            streams: what to read.
-            repeats: appends to them that repeat items, which must be the same.
+    async def next(self) -> Streams | None:
+        """Streams that are whole by the next read; None when there was nothing left to read.
 
         Raises:
             FormatError, NotFoundError: a frame is damaged or gone.
         """
+        self._slice.begin()
+        if self._runs is None:
+            return await self._prepare()
+        run = next(self._runs, None)
+        return None if run is None else await self._read_run(run)
+
+    async def _prepare(self) -> Streams:
+        """Sort what is to be read, in parts; what is at hand already is whole at once."""
         whole: Streams = {}
         chunks: list[list[_Place]] = [[]]
         number = count()
-        for key, references in streams.items():
-            stream = _Stream(key, references)
+        for key, extent in list(self._streams.items()):
+            stream = _Stream(key, extent)
             for index, place in enumerate(stream.places):
                 items = self._at_hand.get(place)
                 if items is None:
                     found = (place.blob, place.sequence, place.offset, next(number), place, stream, index)
                     chunks[-1].append(found)
                 elif stream.take(index, items):
-                    whole[key] = stream.join(repeats.get(key, ()))
+                    whole[key] = self._joined(stream)
+            if not stream.places:
+                whole[key] = self._joined(stream)
             if len(chunks[-1]) >= _CHUNK:
                 chunks[-1].sort()
                 chunks.append([])
             if self._slice.over:
                 await self._slice.rest()
-        yield whole
         chunks[-1].sort()
-        for run in _runs(merge(*chunks)):
-            yield await self._read_run(run, repeats)
+        self._runs = _runs(merge(*chunks))
+        return whole
 
-    async def _read_run(self, run: list[_Place], repeats: Repeats) -> Streams:
+    async def _read_run(self, run: list[_Place]) -> Streams:
+        whole: Streams = {}
+        if not any(stream.key in self._streams for *_, stream, _ in run):
+            return whole
         first, last = run[0][4], run[-1][4]
         length = last.offset + last.length - first.offset
         self._slice.note()
         data = memoryview(await read_raw(self._storage, self._run_id, first, length))
         self._slice.begin()
         self.bytes_read += len(data)
-        whole: Streams = {}
         for *_, place, stream, index in run:
+            if stream.key not in self._streams:
+                continue
             begin = place.offset - first.offset
             items = decode_items(data[begin : begin + place.length], self._run_id, place, self._codec).items
             if stream.take(index, items):
-                whole[stream.key] = stream.join(repeats.get(stream.key, ()))
+                whole[stream.key] = self._joined(stream)
             if self._slice.over:
                 await self._slice.rest()
         return whole
+
+    def _joined(self, stream: _Stream) -> list[bytes]:
+        return stream.join(self._repeats.get(stream.key, ()))
 
 
 def _new(items: list[bytes], start: int, added: tuple[bytes, ...], key: Key) -> tuple[bytes, ...]:

@@ -57,7 +57,7 @@ KERNEL = (
     Mutant(
         name="an owner is disturbed by a host that could not go on",
         file=HOOK,
-        old="known = await self._rehearse(storage, kernel.run_id, restore)",
+        old="known = await self._rehearse(storage, kernel.run_id, restore, later)",
         new="known = None",
         tests=(START + "a_missing_program_is_named_and_the_owner_is_not_disturbed",),
     ),

@@ -1,0 +1,100 @@
+"""Streams of a run that are still to be read: first those that are asked for, then the rest as it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import TypeAlias, TypeVar
+
+from kernelckpt.abc import Key
+from kernelckpt.errors import CorruptionError, FormatError, KernelCkptError, NotFoundError
+from kernelckpt.log.stream_reader import Extent, StreamReader, Streams
+from kernelckpt.log.stream_references import StreamReferences
+
+NewPass: TypeAlias = Callable[[Mapping[Key, Extent]], StreamReader]
+"""Makes a reader that goes over these streams once; those that leave the mapping meanwhile are left out."""
+
+T = TypeVar("T")
+
+_TRIES = 4
+_HINT = 'to go on from the last good checkpoint as a new branch, start with on_corruption="fall_back"'
+
+
+class UnreadStreams:
+    """Reads each stream once; see `Unread`.
+
+    A base may move items, and pruning removes where they lay: what is gone there is looked for where the
+    stream's references say by now. A stream that the client has removed meanwhile is not read any more.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        keys: Collection[Key],
+        live: Mapping[Key, StreamReferences],
+        new_pass: NewPass,
+    ) -> None:
+        """These are unread.
+
+        Args:
+            run_id: the run.
+            keys: what is unread.
+            live: the streams that the client has, at any moment.
+            new_pass: reads.
+        """
+        self._run_id = run_id
+        self._unread = {key: Extent(live[key], live[key].durable) for key in keys}
+        self._live = live
+        self._new_pass = new_pass
+        self._rest: StreamReader | None = None
+
+    @property
+    def counts(self) -> Mapping[Key, int]:
+        """How many items each unread stream has."""
+        return {key: extent.items for key, extent in self._unread.items()}
+
+    async def read(self, keys: Collection[Key]) -> Streams:
+        """See `Unread.read`."""
+
+        async def read() -> Streams:
+            wanted = {key: self._unread[key] for key in keys if self._is_unread(key)}
+            return await self._new_pass(wanted).read_all()
+
+        return self._taken(await self._tried(read))
+
+    async def read_on(self) -> Streams | None:
+        """See `Unread.read_on`."""
+
+        async def read() -> Streams | None:
+            if self._rest is None:
+                self._unread = {key: self._unread[key] for key in self._unread if self._is_unread(key)}
+                self._rest = self._new_pass(self._unread)
+            return await self._rest.next()
+
+        part = await self._tried(read)
+        return None if part is None else self._taken(part)
+
+    async def _tried(self, read: Callable[[], Awaitable[T]]) -> T:
+        for left in reversed(range(_TRIES)):
+            try:
+                return await read()
+            except NotFoundError as error:
+                self._rest = None
+                if not left:
+                    raise self._damaged(error) from error
+            except FormatError as error:
+                raise self._damaged(error) from error
+        raise AssertionError
+
+    def _is_unread(self, key: Key) -> bool:
+        return key in self._unread and self._live.get(key) is self._unread[key].references
+
+    def _taken(self, streams: Streams) -> Streams:
+        """These are read; those that the client has removed by now are left out."""
+        kept = {key: items for key, items in streams.items() if self._is_unread(key)}
+        for key in streams:
+            self._unread.pop(key, None)
+        return kept
+
+    def _damaged(self, error: KernelCkptError) -> CorruptionError:
+        message = f"run {self._run_id!r}: items of its streams cannot be read: {error.message}"
+        return CorruptionError(message, hint=_HINT)
