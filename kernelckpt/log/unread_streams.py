@@ -46,6 +46,7 @@ class UnreadStreams:
         self._live = live
         self._new_pass = new_pass
         self._rest: StreamReader | None = None
+        self._misses = 0
 
     @property
     def counts(self) -> Mapping[Key, int]:
@@ -74,16 +75,16 @@ class UnreadStreams:
         return None if part is None else self._taken(part)
 
     async def _tried(self, read: Callable[[], Awaitable[T]]) -> T:
-        for left in reversed(range(_TRIES)):
+        while True:
             try:
                 return await read()
             except NotFoundError as error:
                 self._rest = None
-                if not left:
+                self._misses += 1
+                if self._misses == _TRIES:
                     raise self._damaged(error) from error
             except FormatError as error:
                 raise self._damaged(error) from error
-        raise AssertionError
 
     def _is_unread(self, key: Key) -> bool:
         return key in self._unread and self._live.get(key) is self._unread[key].references
@@ -93,6 +94,7 @@ class UnreadStreams:
         kept = {key: items for key, items in streams.items() if self._is_unread(key)}
         for key in streams:
             self._unread.pop(key, None)
+            self._misses = 0
         return kept
 
     def _damaged(self, error: KernelCkptError) -> CorruptionError:
