@@ -312,10 +312,11 @@ def remove(storage, task):
 @pytest.mark.parametrize("spoil", [damage, remove])
 async def test_damage_in_the_background_halts_the_kernel_too(spoil):
     storage = await saved()
-    spoil(storage, "t4")
     kernel, _ = restarted(storage)
-    with pytest.raises(CorruptionError, match="cannot be read"):
+    with storage.held(), pytest.raises(CorruptionError, match="cannot be read"):
         async with kernel:
+            spoil(storage, "t4")
+            storage.let(100)
             await kernel.load_contexts()
 
 
