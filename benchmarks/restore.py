@@ -23,7 +23,7 @@ TARGETS = {
     "before": Target(
         "before", "first turn before contexts are read: its share of the whole under a half", 0.5
     ),
-    "stall": Target("stall", "longest heartbeat gap meanwhile, over idle: under 20 ms", 20.0, "ms"),
+    "stall": Target("stall", "longest heartbeat gap until all is loaded, over idle: under 20 ms", 20.0, "ms"),
 }
 
 
@@ -69,9 +69,11 @@ async def _ours(url: str, rows: int) -> Restored:
         idle = await heart.idle(0.2)
         await heart.settle()
         began = perf_counter()
-        async with kernel_of(MeasuredHook(url, every=None), course) as kernel:
+        hook = MeasuredHook(url, every=None, eager_bytes=0)  # as a large run's, also in the short form
+        async with kernel_of(hook, course) as kernel:
             task = await kernel.submit("converse", task_id=f"first-{began}")
             first = course.begun[0] - began
+            await kernel.load_contexts()
             gap = heart.take()
             for number in range(rows):
                 list(kernel.context(name(number)).history)
@@ -103,7 +105,7 @@ def _findings(rows: int, messages: int, found: dict[str, list[Restored]]) -> Fin
             Side("kernelckpt", "to the first turn", "s", first),
             Side("kernelckpt", "to all contexts decoded", "s", whole),
             Side(
-                "kernelckpt", "heartbeat gap until the first turn, longest", "ms", [one.gap for one in ours]
+                "kernelckpt", "heartbeat gap until all is loaded, longest", "ms", [one.gap for one in ours]
             ),
             Side("bare reading and typed decoding", "all of it", "s", bare),
             Side(PEER, "all threads one by one", "s", [one.whole for one in found[PEER]]),
