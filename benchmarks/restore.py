@@ -104,9 +104,7 @@ def _findings(rows: int, messages: int, found: dict[str, list[Restored]]) -> Fin
         [
             Side("kernelckpt", "to the first turn", "s", first),
             Side("kernelckpt", "to all contexts decoded", "s", whole),
-            Side(
-                "kernelckpt", "heartbeat gap until all is loaded, longest", "ms", [one.gap for one in ours]
-            ),
+            Side("kernelckpt", "heartbeat gap until all is loaded, longest", "ms", [one.gap for one in ours]),
             Side("bare reading and typed decoding", "all of it", "s", bare),
             Side(PEER, "all threads one by one", "s", [one.whole for one in found[PEER]]),
         ],

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgpack  # type: ignore[import-untyped]  # it ships no annotations
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, MsgspecError, Struct, UnsetType
 from msgspec.msgpack import Decoder
 
 from kernelckpt.abc import Append, Change, Key, Put, Remove
@@ -92,6 +92,7 @@ class _Index(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     references: bytes
 
 
+_one_in_entry = Decoder(tuple[_Count, _Count, _Count, _Count, _Count])
 _records = Decoder(list[_Record])
 _items = Decoder(_Items)
 _indexes = Decoder(list[_Index])
@@ -152,6 +153,17 @@ def decode_index(frame: Frame, where: str) -> list[StreamIndex]:
 
 def each_reference(packed: bytes | bytearray, where: str) -> Iterator[Reference]:
     """Packed references one after the other, in order."""
+    try:
+        place = _one_in_entry.decode(
+            packed
+        )  # of a stream that was written at once: no unpacker is made for it
+    except MsgspecError:
+        yield from _each_reference(packed, where)
+    else:
+        yield Reference("", *place)
+
+
+def _each_reference(packed: bytes | bytearray, where: str) -> Iterator[Reference]:
     for value in _objects(packed, where):
         has_tag = bool(value) and type(value[-1]) is bytes and len(value[-1]) == FRAME_TAG_BYTES
         *place, tag = value if has_tag else (*value, b"")

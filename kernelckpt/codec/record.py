@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
 
 from kernelckpt.abc import Key
-from kernelckpt.codec.typed import decode_typed, refuse_ext
+from kernelckpt.codec.typed import MISFITS, decode_typed, misfit, refuse_ext
 from kernelckpt.errors import DecodeError, InvalidValueError
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.capability import CapabilityManifest
@@ -100,7 +101,10 @@ def decode_record(key: Key, data: bytes) -> msgspec.Struct:
     decoder = _decoders.get(kind)
     if decoder is None:
         raise DecodeError(f"{path_of(key)}: unknown kind of record {kind!r}", path=path_of(key))
-    record: msgspec.Struct = decode_typed(decoder.decode, data, path_of(key))
+    try:
+        record: msgspec.Struct = decoder.decode(data)
+    except MISFITS as error:
+        raise misfit(error, path_of(key))  # noqa: B904 - it has its cause
     return record
 
 
@@ -112,6 +116,21 @@ def decode_message(data: bytes, path: str = "message") -> Message:
     """
     message: Message = decode_item("history", data, path)
     return message
+
+
+def decode_messages(items: Iterable[bytes]) -> Iterator[Message]:
+    """Messages one after the other, as `decode_message` gives them.
+
+    Raises:
+        DecodeError: one is none; the path names its place.
+    """
+    decode = _item_decoders["history"].decode
+    for place, data in enumerate(items):
+        try:
+            message: Message = decode(data)
+        except MISFITS as error:
+            raise misfit(error, f"message {place}")  # noqa: B904 - it has its cause
+        yield message
 
 
 def decode_item(kind: str, data: bytes, path: str) -> Any:

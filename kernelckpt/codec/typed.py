@@ -12,6 +12,9 @@ from kernelckpt.model.misfit import place_and_text, text_without_value
 
 T = TypeVar("T")
 
+MISFITS = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What a decoder raises on bytes that are not what it expects."""
+
 
 def refuse_ext(code: int, _data: memoryview) -> NoReturn:
     """Refuse an ext type in plain data; decoders ask for all but msgpack's own timestamp."""
@@ -34,9 +37,18 @@ def decode_typed(decode: Callable[[bytes], T], data: bytes, path: str, *, is_our
     """
     try:
         return decode(data)
-    except msgspec.ValidationError as error:
+    except MISFITS as error:
+        raise misfit(error, path, is_ours=is_ours)  # noqa: B904 - it has its cause
+
+
+def misfit(error: Exception, path: str, *, is_ours: bool = True) -> DecodeError:
+    """What to raise for what a decoder has raised; see `decode_typed`."""
+    if isinstance(error, msgspec.ValidationError):
         inner, text = place_and_text(error, is_ours=is_ours)
-        raise DecodeError(f"{path}{inner}: {text}", path=path + inner) from error.__cause__
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        found = DecodeError(f"{path}{inner}: {text}", path=path + inner)
+        found.__cause__ = error.__cause__
+    else:
         text = text_without_value(error)
-        raise DecodeError(f"{path}: {text}", path=path) from (error if text == str(error) else None)
+        found = DecodeError(f"{path}: {text}", path=path)
+        found.__cause__ = error if text == str(error) else None
+    return found

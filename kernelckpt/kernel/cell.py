@@ -55,7 +55,7 @@ class UnreadItems:
         """The stream, now that these were read."""
         if len(items) != self._unread:
             raise DecodeError(f"{len(items)} items, but {self._unread} were to be there")
-        return [*items, *self.added]
+        return [*items, *self.added] if self.added or type(items) is not list else items
 
 
 class Cell(Struct, gc=False, eq=False):

@@ -18,6 +18,7 @@ from kernelckpt.model.task_state import StateKind
 from kernelckpt.model.tcb import Tcb
 from kernelckpt.model.wait import WaitKind
 
+_WAITING = frozenset({StateKind.SUSPENDED, StateKind.BLOCKED})
 _FOR_CALLS = frozenset({WaitKind.TOOL, WaitKind.APPROVAL})
 """What a task waits for whose calls are being made, or held until a human has answered."""
 
@@ -34,9 +35,10 @@ def missing_for(core: Core, shadow: KernelState) -> Steps[list[str]]:
             programs.setdefault(row.program, []).append(row.id)
         elif cell.state is not None or cell.input is not None:
             found.extend(_state_faults(core, cell, row))
-        if row.parent is not None or row.wait is not None or row.state.kind is not StateKind.READY:
+        wait = row.wait
+        if row.parent is not None or (row.state.kind in _WAITING if wait is None else wait.children):
             found.extend(_row_faults(shadow, row))
-        if cell.effects or cell.request is not None or row.wait is not None:
+        if cell.effects or cell.request is not None or (wait is not None and wait.kind is WaitKind.TOOL):
             found.extend(_tool_faults(core, cell, row))
             found.extend(_request_faults(cell, row))
         if cell.effects or cell.approvals or cell.milestone is not None or cell.spec is not None:
@@ -64,8 +66,7 @@ def _state_faults(core: Core, cell: Cell, row: Tcb) -> Iterator[str]:
 def _row_faults(shadow: KernelState, row: Tcb) -> Iterator[str]:
     if row.parent is not None and row.parent not in shadow.table:
         yield f"parent {row.parent!r} of task {row.id!r}"
-    waiting = row.state.kind in {StateKind.SUSPENDED, StateKind.BLOCKED}
-    if waiting and row.wait is None:
+    if row.state.kind in _WAITING and row.wait is None:
         yield f"what {row.state.label()} task {row.id!r} waits for"
     for child in row.wait.children if row.wait is not None else ():
         if child not in shadow.table:

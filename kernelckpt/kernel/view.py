@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import overload
 
-from kernelckpt.codec.record import PARTITIONS, decode_message, unshared
+from kernelckpt.codec.record import PARTITIONS, decode_message, decode_messages, unshared
 from kernelckpt.errors import UsageError
 from kernelckpt.kernel.cell import Cell
 from kernelckpt.kernel.context.handle_table import HandleTable
@@ -77,8 +78,7 @@ class Messages(Sequence[Message]):
         return decode_message(self._items[place], f"message {place}")
 
     def __iter__(self) -> Iterator[Message]:
-        for place in range(self._length):
-            yield decode_message(self._items[place], f"message {place}")
+        return decode_messages(islice(self._items, self._length))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)

@@ -4,27 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import merge
-from itertools import count
+from itertools import count, islice
 from typing import TypeAlias
 
+from anyio import create_task_group, to_thread
 from msgspec import Struct
 
-from kernelckpt.abc import PART_BYTES, Append, Key, StorageBackend
+from kernelckpt.abc import Append, Key, StorageBackend
 from kernelckpt.codec.change import Reference, decode_changes, each_reference
 from kernelckpt.codec.codec import Codec
 from kernelckpt.codec.frame import blob_origin, decode_frame, entry_origin
-from kernelckpt.errors import CorruptionError
+from kernelckpt.errors import CorruptionError, KernelCkptError
 from kernelckpt.log.stream_references import StreamReferences
 from kernelckpt.log.time_slice import TimeSlice
 
 _GAP_BYTES = 4096
+_READ_BYTES = 4 * 1024 * 1024
 _CHUNK = 2000
 """How many places are sorted at once: all of a large run would hold the event loop for too long."""
+
+_AT_ONCE = 2
+"""How many reads are under way at a time."""
+
+_BESIDE_BYTES = 128 * 1024
+"""So many bytes are decoded in a thread: what takes the time is hashing, which lets the event loop go on."""
+
+Items: TypeAlias = tuple[bytes, ...]
+"""The items of one frame."""
 
 Streams: TypeAlias = dict[Key, list[bytes]]
 """The items of streams."""
 
-Repeats: TypeAlias = Mapping[Key, Sequence[tuple[int, tuple[bytes, ...]]]]
+Repeats: TypeAlias = Mapping[Key, Sequence[tuple[int, Items]]]
 """Appends that repeat what a stream had already: from which item on, and the items."""
 
 _Place: TypeAlias = "tuple[str, int, int, int, Reference, _Stream, int]"
@@ -74,16 +85,16 @@ class _Stream:
         self.items = extent.items
         places = each_reference(extent.references.packed, f"stream {key}")
         self.places = [place for place in places if place.start < extent.items]
-        self.found: list[tuple[bytes, ...]] = [()] * len(self.places)
+        self.found: list[Items] = [()] * len(self.places)
         self.left = len(self.places)
 
-    def take(self, index: int, items: tuple[bytes, ...]) -> bool:
+    def take(self, index: int, items: Items) -> bool:
         """Note what lies at a place; whether that was the last one."""
         self.found[index] = items
         self.left -= 1
         return not self.left
 
-    def join(self, repeats: Iterable[tuple[int, tuple[bytes, ...]]]) -> list[bytes]:
+    def join(self, repeats: Iterable[tuple[int, Items]]) -> list[bytes]:
         """All items in order."""
         items: list[bytes] = []
         for place, found in zip(self.places, self.found, strict=True):
@@ -112,7 +123,7 @@ class StreamReader:
         run_id: str,
         codec: Codec,
         time_slice: TimeSlice,
-        at_hand: Mapping[Reference, tuple[bytes, ...]],
+        at_hand: Mapping[Reference, Items],
         repeats: Repeats,
     ) -> None:
         """Nothing is read yet.
@@ -148,7 +159,7 @@ class StreamReader:
         return {key: found[key] for key in self._streams}
 
     async def next(self) -> Streams | None:
-        """Streams that are whole by the next read; None when there was nothing left to read.
+        """Streams that are whole by the next reads; None when there was nothing left to read.
 
         Raises:
             FormatError, NotFoundError: a frame is damaged or gone.
@@ -156,8 +167,17 @@ class StreamReader:
         self._slice.begin()
         if self._runs is None:
             return await self._prepare()
-        run = next(self._runs, None)
-        return None if run is None else await self._read_run(run)
+        runs = list(islice(self._runs, _AT_ONCE))
+        if not runs:
+            return None
+        whole: Streams = {}
+        errors: list[KernelCkptError] = []
+        async with create_task_group() as group:
+            for run in runs:
+                group.start_soon(self._read_run, run, whole, errors)
+        if errors:
+            raise errors[0]
+        return whole
 
     async def _prepare(self) -> Streams:
         """Sort what is to be read, in parts; what is at hand already is whole at once."""
@@ -184,26 +204,45 @@ class StreamReader:
         self._runs = _runs(merge(*chunks))
         return whole
 
-    async def _read_run(self, run: list[_Place]) -> Streams:
-        whole: Streams = {}
-        if not any(stream.key in self._streams for *_, stream, _ in run):
-            return whole
-        first, last = run[0][4], run[-1][4]
+    async def _read_run(self, run: list[_Place], whole: Streams, errors: list[KernelCkptError]) -> None:
+        run = [found for found in run if found[5].key in self._streams]
+        try:
+            for found, items in zip(run, await self._items_of([found[4] for found in run]), strict=True):
+                stream, index = found[5], found[6]
+                if stream.take(index, items):
+                    whole[stream.key] = self._joined(stream)
+                if self._slice.over:
+                    await self._slice.rest()
+        except KernelCkptError as error:
+            errors.append(error)
+
+    async def _items_of(self, places: list[Reference]) -> list[Items]:
+        """What lies at these places, read at once."""
+        if not places:
+            return []
+        first, last = places[0], places[-1]
         length = last.offset + last.length - first.offset
         self._slice.note()
         data = memoryview(await read_raw(self._storage, self._run_id, first, length))
-        self._slice.begin()
         self.bytes_read += len(data)
-        for *_, place, stream, index in run:
-            if stream.key not in self._streams:
-                continue
-            begin = place.offset - first.offset
-            items = decode_items(data[begin : begin + place.length], self._run_id, place, self._codec).items
-            if stream.take(index, items):
-                whole[stream.key] = self._joined(stream)
-            if self._slice.over:
-                await self._slice.rest()
-        return whole
+        if length >= _BESIDE_BYTES:
+            found = await to_thread.run_sync(self._decode, data, places)
+        else:
+            found = self._decode(data, places)
+        self._slice.begin()
+        return found
+
+    def _decode(self, data: memoryview, places: list[Reference]) -> list[Items]:
+        start = places[0].offset
+        return [
+            decode_items(
+                data[place.offset - start : place.offset - start + place.length],
+                self._run_id,
+                place,
+                self._codec,
+            ).items
+            for place in places
+        ]
 
     def _joined(self, stream: _Stream) -> list[bytes]:
         return stream.join(self._repeats.get(stream.key, ()))
@@ -231,4 +270,4 @@ def _runs(places: Iterable[_Place]) -> Iterator[list[_Place]]:
 def _joins(first: Reference, last: Reference, place: Reference) -> bool:
     same = (place.blob, place.epoch, place.sequence) == (last.blob, last.epoch, last.sequence)
     near = place.offset - last.offset - last.length <= _GAP_BYTES
-    return same and near and place.offset + place.length - first.offset <= PART_BYTES
+    return same and near and place.offset + place.length - first.offset <= _READ_BYTES
