@@ -317,9 +317,8 @@ class RestoredState(Protocol):
 class Unread(Protocol):
     """Streams that a hook has not read yet; it reads each once. One call at a time."""
 
-    @property
-    def counts(self) -> Mapping[Key, int]:
-        """How many items each has."""
+    def counts(self) -> Iterator[tuple[Key, int]]:
+        """Each stream, and how many items it has."""
 
     async def read(self, keys: Collection[Key]) -> Mapping[Key, Sequence[bytes]]:
         """Read these; those that were read already, or removed by the host, are left out.

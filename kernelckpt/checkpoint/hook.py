@@ -163,7 +163,7 @@ class CheckpointHook(Hook):
             with self._collector.held_back():
                 restore = HostRestore(kernel)
                 self._log = await self._open(kernel, restore)
-                await self._restore(self._log.loaded, restore)
+                await self._restore(kernel, self._log.loaded, restore)
         except BaseException:
             await self._give_back()
             raise
@@ -311,12 +311,18 @@ class CheckpointHook(Hook):
             await restore.rehearse(loaded)
         return loaded
 
-    async def _restore(self, loaded: LoadedRun, restore: HostRestore) -> None:
-        if loaded.records:
+    async def _restore(self, kernel: KernelHost, loaded: LoadedRun, restore: HostRestore) -> None:
+        size, unread = len(loaded.records), loaded.unread
+        if size:
             await restore.restore(loaded)
-            if len(loaded.records) >= FREEZE_FROM:
-                self._collector.freeze()
-            loaded.drop_state()
+        if size >= FREEZE_FROM:
+            self._collector.freeze()
+            if unread is not None:
+                kernel.start_soon(self._freeze_once_read, unread.done)
+
+    async def _freeze_once_read(self, done: anyio.Event) -> None:
+        await done.wait()
+        self._collector.freeze()
 
     def _trigger(self, commit: Commit) -> str:
         if self._is_durable and commit.urgent:

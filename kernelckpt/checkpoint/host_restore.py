@@ -37,7 +37,7 @@ class HostRestore:
             raise RestoreError(message, missing=missing, hint=hint)
 
     async def restore(self, loaded: LoadedRun) -> None:
-        """Have the host go on from this state.
+        """Have the host go on from this state, and let go of it.
 
         Raises:
             RestoreError: something is missing.
@@ -46,12 +46,14 @@ class HostRestore:
         downtime = None if since is None else max(0, kernel.clock.wall_ms() - since)
         if not isinstance(kernel, PatientHost):
             kernel.restore(loaded, downtime_ms=downtime, notes=loaded.notes)
+            loaded.drop_state()
             return
         if self._rehearsed is None or self._rehearsed[0] is not loaded:
             await self._missing(loaded)
         assert self._rehearsed is not None
         rehearsed, self._rehearsed = self._rehearsed[1], None
         await _in_slices(kernel.restoring(rehearsed, downtime_ms=downtime, notes=loaded.notes))
+        await loaded.drain()
 
     async def _missing(self, loaded: LoadedRun) -> Sequence[str]:
         kernel = self._kernel

@@ -97,7 +97,7 @@ def rehearse(core: Core, state: RestoredState) -> Steps[Rehearsal]:
     for (kind, _, _), items in state.streams.items():
         kinds[kind] += len(items)
         yield
-    for (kind, _, _), count in unread.counts.items() if unread is not None else ():
+    for (kind, _, _), count in unread.counts() if unread is not None else ():
         kinds[kind] += count
         yield
     return Rehearsal(shadow, [core.redactor.text(item) for item in missing], dict(kinds), unread)

@@ -258,7 +258,7 @@ class KernelState:
                 self._cells[key[1]].extend(key[0], 0, items)
             yield
         if isinstance(state, PartlyRead) and state.unread is not None:
-            for key, count in state.unread.counts.items():
+            for key, count in state.unread.counts():
                 self._check_stream(key)
                 self._cells[key[1]].hold(key[0], count)
                 self.unread.add(key[1])

@@ -15,8 +15,10 @@ from kernelckpt.log.chain import ChainEntry, Damage, Plan, plan
 from kernelckpt.log.checkpoint_info import CheckpointInfo
 from kernelckpt.log.entry_encoder import Tip
 from kernelckpt.log.listing import Link, Listing
+from kernelckpt.log.options import LogStats
 from kernelckpt.log.state_reader import Later, StateReader
 from kernelckpt.log.stream_references import StreamReferences
+from kernelckpt.log.time_slice import READ_SECONDS, TimeSlice
 from kernelckpt.log.unread_streams import UnreadStreams
 
 OnCorruption: TypeAlias = Literal["refuse", "fall_back"]
@@ -95,6 +97,17 @@ class LoadedRun(Struct, kw_only=True):
         """Let go of records and items once the client has taken them over."""
         self.records = {}
         self.streams = {}
+        self.unread = None
+
+    async def drain(self) -> None:
+        """The same little by little; a client that still looks at them sees them go."""
+        time_slice = TimeSlice(READ_SECONDS, LogStats())
+        for kept in (self.records, self.streams):
+            while kept:
+                kept.popitem()
+                if time_slice.over:
+                    await time_slice.rest()
+        self.drop_state()
         self.unread = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from msgspec import Struct
 
@@ -107,9 +107,8 @@ class StateReader:
         return facts
 
     async def _read_streams(self, plan: Plan, later: Later | None) -> Streams:
-        live = self.state.streams
-        unread = self._left_for(later)
-        reader = self._new_pass({key: Extent(live[key], live[key].durable) for key in live.keys() - unread})
+        eager, unread = await self._split(later)
+        reader = self._new_pass(eager, _wanted)
         at = plan.base or plan.target
         try:
             self.state.check()
@@ -120,17 +119,29 @@ class StateReader:
         finally:
             self.bytes_read += reader.bytes_read
         if unread:
-            self.unread = UnreadStreams(self._run_id, unread, live, self._new_pass)
-        return {key: found[key] for key in live if key in found}
+            self.unread = UnreadStreams(self._run_id, unread, self.state.streams, self._new_pass)
+        return found
 
-    def _left_for(self, later: Later | None) -> dict[Key, None]:
-        if later is None or self.facts is None or _live_bytes(self.facts) <= later.above_bytes:
-            return {}
-        return {key: None for key in self.state.listed if key[0] in later.kinds}
+    async def _split(self, later: Later | None) -> tuple[dict[Key, Extent], dict[Key, Extent]]:
+        """The streams to read now, and those to leave for later."""
+        live = self.state.streams
+        now: dict[Key, Extent] = {}
+        left: dict[Key, Extent] = {}
+        kinds: frozenset[str] = frozenset()
+        if later is not None and self.facts is not None and _live_bytes(self.facts) > later.above_bytes:
+            kinds = later.kinds
+        self._slice.begin()
+        for key, references in live.items():
+            is_left = key[0] in kinds and key in self.state.listed
+            (left if is_left else now)[key] = Extent(references, references.durable)
+            if self._slice.over:
+                await self._slice.rest()
+        return now, left
 
-    def _new_pass(self, streams: Mapping[Key, Extent]) -> StreamReader:
+    def _new_pass(self, streams: Mapping[Key, Extent], is_wanted: Callable[[Key], bool]) -> StreamReader:
         return StreamReader(
             streams,
+            is_wanted,
             storage=self._storage,
             run_id=self._run_id,
             codec=self._codec,
@@ -242,3 +253,8 @@ class StateReader:
 def _live_bytes(facts: BaseFacts) -> int:
     """The bytes of all frames of items that a base refers to."""
     return sum(entries.live for entries in facts.entries) + sum(blob.live for blob in facts.blobs)
+
+
+def _wanted(_: Key) -> bool:
+    """Nobody removes a stream while all are read."""
+    return True

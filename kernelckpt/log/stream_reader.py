@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import count, islice
 from typing import TypeAlias
@@ -118,6 +118,7 @@ class StreamReader:
     def __init__(
         self,
         streams: Mapping[Key, Extent],
+        is_wanted: Callable[[Key], bool],
         *,
         storage: StorageBackend,
         run_id: str,
@@ -129,7 +130,8 @@ class StreamReader:
         """Nothing is read yet.
 
         Args:
-            streams: what to read; what leaves it meanwhile is left out.
+            streams: what to read.
+            is_wanted: asked of a stream when it is its turn: whether it is still to be read.
             storage: where from.
             run_id: the run.
             codec: what is at hand to read it.
@@ -139,6 +141,7 @@ class StreamReader:
         """
         self.bytes_read = 0
         self._streams = streams
+        self._is_wanted = is_wanted
         self._storage = storage
         self._run_id = run_id
         self._codec = codec
@@ -156,7 +159,7 @@ class StreamReader:
         found: Streams = {}
         while (part := await self.next()) is not None:
             found.update(part)
-        return {key: found[key] for key in self._streams}
+        return {key: found[key] for key in self._streams if key in found}
 
     async def next(self) -> Streams | None:
         """Streams that are whole by the next reads; None when there was nothing left to read.
@@ -184,7 +187,10 @@ class StreamReader:
         whole: Streams = {}
         chunks: list[list[_Place]] = [[]]
         number = count()
-        for key, extent in list(self._streams.items()):
+        for key in list(self._streams):
+            extent = self._streams.get(key)
+            if extent is None or not self._is_wanted(key):
+                continue
             stream = _Stream(key, extent)
             for index, place in enumerate(stream.places):
                 items = self._at_hand.get(place)
@@ -201,11 +207,11 @@ class StreamReader:
             if self._slice.over:
                 await self._slice.rest()
         chunks[-1].sort()
-        self._runs = _runs(merge(*chunks))
+        self._runs = _runs(merge(*map(_drained, chunks)))
         return whole
 
     async def _read_run(self, run: list[_Place], whole: Streams, errors: list[KernelCkptError]) -> None:
-        run = [found for found in run if found[5].key in self._streams]
+        run = [found for found in run if self._is_wanted(found[5].key)]
         try:
             for found, items in zip(run, await self._items_of([found[4] for found in run]), strict=True):
                 stream, index = found[5], found[6]
@@ -253,6 +259,13 @@ def _new(items: list[bytes], start: int, added: tuple[bytes, ...], key: Key) -> 
     if tuple(items[start : start + known]) != added[:known]:
         raise CorruptionError(f"stream {key}: two appends disagree from item {start} on")
     return added[known:]
+
+
+def _drained(chunk: list[_Place]) -> Iterator[_Place]:
+    """What a list holds, let go of one by one: to let go of all at the end would hold the event loop."""
+    chunk.reverse()
+    while chunk:
+        yield chunk.pop()
 
 
 def _runs(places: Iterable[_Place]) -> Iterator[list[_Place]]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import TypeAlias, TypeVar
+
+import anyio
 
 from kernelckpt.abc import Key
 from kernelckpt.errors import CorruptionError, FormatError, KernelCkptError, NotFoundError
 from kernelckpt.log.stream_reader import Extent, StreamReader, Streams
 from kernelckpt.log.stream_references import StreamReferences
 
-NewPass: TypeAlias = Callable[[Mapping[Key, Extent]], StreamReader]
-"""Makes a reader that goes over these streams once; those that leave the mapping meanwhile are left out."""
+NewPass: TypeAlias = Callable[[Mapping[Key, Extent], Callable[[Key], bool]], StreamReader]
+"""Makes a reader that goes over streams once, and says of each when it is its turn whether it is wanted."""
 
 T = TypeVar("T")
 
@@ -24,12 +26,15 @@ class UnreadStreams:
 
     A base may move items, and pruning removes where they lay: what is gone there is looked for where the
     stream's references say by now. A stream that the client has removed meanwhile is not read any more.
+
+    Attributes:
+        done: set once all are read.
     """
 
     def __init__(
         self,
         run_id: str,
-        keys: Collection[Key],
+        unread: dict[Key, Extent],
         live: Mapping[Key, StreamReferences],
         new_pass: NewPass,
     ) -> None:
@@ -37,28 +42,28 @@ class UnreadStreams:
 
         Args:
             run_id: the run.
-            keys: what is unread.
+            unread: what is unread.
             live: the streams that the client has, at any moment.
             new_pass: reads.
         """
+        self.done = anyio.Event()
         self._run_id = run_id
-        self._unread = {key: Extent(live[key], live[key].durable) for key in keys}
+        self._unread = unread
         self._live = live
         self._new_pass = new_pass
         self._rest: StreamReader | None = None
         self._misses = 0
 
-    @property
-    def counts(self) -> Mapping[Key, int]:
-        """How many items each unread stream has."""
-        return {key: extent.items for key, extent in self._unread.items()}
+    def counts(self) -> Iterator[tuple[Key, int]]:
+        """See `Unread.counts`."""
+        return ((key, extent.items) for key, extent in self._unread.items())
 
     async def read(self, keys: Collection[Key]) -> Streams:
         """See `Unread.read`."""
 
         async def read() -> Streams:
             wanted = {key: self._unread[key] for key in keys if self._is_unread(key)}
-            return await self._new_pass(wanted).read_all()
+            return await self._new_pass(wanted, self._is_unread).read_all()
 
         return self._taken(await self._tried(read))
 
@@ -67,12 +72,15 @@ class UnreadStreams:
 
         async def read() -> Streams | None:
             if self._rest is None:
-                self._unread = {key: self._unread[key] for key in self._unread if self._is_unread(key)}
-                self._rest = self._new_pass(self._unread)
+                self._rest = self._new_pass(self._unread, self._is_unread)
             return await self._rest.next()
 
         part = await self._tried(read)
-        return None if part is None else self._taken(part)
+        if part is not None:
+            return self._taken(part)
+        self._rest = None
+        self.done.set()
+        return None
 
     async def _tried(self, read: Callable[[], Awaitable[T]]) -> T:
         while True:

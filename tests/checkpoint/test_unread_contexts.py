@@ -227,7 +227,8 @@ async def test_bases_and_pruning_keep_what_is_still_to_be_read_wherever_it_is_mo
     with storage.held() as held:
         async with kernel:
             await settled()
-            assert len(storage.parts) == 1, "the first read is held, and with it all of the background"
+            reads = storage.parts[:]
+            assert len(reads) == storage.reading > 0, "they are held, and with them all of the background"
             storage.hold_no_more()
             await kernel.cancel("t2")
             await kernel.forget("t2")
@@ -238,8 +239,9 @@ async def test_bases_and_pruning_keep_what_is_still_to_be_read_wherever_it_is_mo
             assert hook.stats.bases >= 3
             assert hook.stats.pruned_bytes
             kept = {info.sequence for info in await storage.list_entries("run")}
-            assert storage.parts[0] not in kept, "what is being read was removed meanwhile"
-            held.release()
+            assert not kept.intersection(reads), "what is being read was removed meanwhile"
+            for _ in reads:
+                held.release()
             await kernel.load_contexts()
             for number in range(TASKS):
                 expected = ["anew"] if number == 2 else [str(number), "first", "2 with first"]
@@ -269,7 +271,7 @@ async def test_leaving_does_not_wait_for_contexts_and_keeps_them():
         async with kernel:
             waiting = asyncio.create_task(kernel.load_contexts())
             await settled()
-            assert storage.reading == 1
+            assert storage.reading
         with pytest.raises(SchedulerStopped, match="before the context was loaded"):
             await waiting
         assert storage.reading_at_release == 0, "nobody reads from a storage that may be closed by now"
