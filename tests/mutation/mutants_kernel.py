@@ -3,7 +3,7 @@
 from mutant import Mutant
 
 HOOK, POINTS, HOST = "checkpoint/hook.py", "kernel/hook_points.py", "kernel/host.py"
-MISSING = "kernel/missing.py"
+MISSING, UNREAD = "kernel/missing.py", "log/unread_streams.py"
 LEDGER, COMMIT = "kernel/calls/ledger.py", "kernel/turn/commit.py"
 GOVERNING, RESTORE, STATE = "kernel/governance/governing.py", "kernel/restore.py", "kernel/state.py"
 CORE, INTAKE, RUNNER, SCHEDULER, WATCHED = (
@@ -13,6 +13,7 @@ CORE, INTAKE, RUNNER, SCHEDULER, WATCHED = (
 FAILURES, START, TRIGGERS = (
     f"tests/checkpoint/test_hook_{name}.py::test_" for name in ("failures", "start", "triggers")
 )
+CONTEXTS = "tests/checkpoint/test_unread_contexts.py::test_"
 APPROVALS, EFFECTS, EVENTS, INBOX = (
     f"tests/kernel/test_{name}.py::test_" for name in ("approvals", "effects", "events", "inbox")
 )
@@ -349,5 +350,55 @@ KERNEL = (
         old="core.removal.note_done(row.id)",
         new="pass",
         tests=(MEND + "finished_roots_of_before_count_among_those_that_are_kept",),
+    ),
+    # contexts that are read later
+    Mutant(
+        name="a turn begins before its context is read",
+        file=RUNNER,
+        old="if task_id in self._core.contexts:",
+        new="if False:",
+        tests=(CONTEXTS + "a_turn_waits_for_its_context_which_is_read_next",),
+    ),
+    Mutant(
+        name="a context that somebody waits for is read when its turn comes",
+        file="kernel/contexts.py",
+        old="if self._wanted:",
+        new="if False:",
+        tests=(CONTEXTS + "a_turn_waits_for_its_context_which_is_read_next",),
+    ),
+    Mutant(
+        name="what was added to a context before it was read is lost in memory",
+        file="kernel/cell.py",
+        old="return [*items, *self.added] if self.added or type(items) is not list else items",
+        new="return [*items]",
+        tests=(CONTEXTS + "what_is_added_to_a_context_that_is_not_read_comes_behind_what_is",),
+    ),
+    Mutant(
+        name="contexts are not looked for where a base has moved them",
+        file=UNREAD,
+        old="_TRIES = 4",
+        new="_TRIES = 1",
+        tests=(CONTEXTS + "bases_and_pruning_keep_what_is_still_to_be_read_wherever_it_is_moved",),
+    ),
+    Mutant(
+        name="contexts of forgotten tasks are read all the same",
+        file=UNREAD,
+        old="key in self._unread and self._live.get(key) is self._unread[key].references",
+        new="key in self._unread",
+        tests=(CONTEXTS + "bases_and_pruning_keep_what_is_still_to_be_read_wherever_it_is_moved",),
+    ),
+    Mutant(
+        name="who falls back does not know of all damage",
+        file=HOOK,
+        old=' if on_corruption == "refuse" else None',
+        new="",
+        tests=(CONTEXTS + "falling_back_reads_all_contexts_first_and_says_what_is_lost",),
+    ),
+    Mutant(
+        name="contexts are read while the storage is closed",
+        file=HOST,
+        old="self._core.contexts.stop()",
+        new="pass",
+        tests=(CONTEXTS + "leaving_does_not_wait_for_contexts_and_keeps_them",),
     ),
 )

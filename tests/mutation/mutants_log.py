@@ -225,7 +225,7 @@ LOG = (
     Mutant(
         name="a removed stream goes on",
         file=RUN_STATE,
-        old="self.streams.pop(change.key, None)",
+        old="self._drop(change.key)",
         new="pass",
         tests=(ROUND_TRIP + "a_removed_stream_begins_anew",),
     ),
