@@ -101,6 +101,7 @@ class Host:
         try:
             await self._hooks.start(self)
         except BaseException:
+            self._core.contexts.stop()
             self._group.cancel_scope.cancel()
             await self._group.__aexit__(None, None, None)
             raise
