@@ -160,10 +160,10 @@ class CheckpointHook(Hook):
         self._kernel = kernel
         begun = time.perf_counter()
         try:
-            with self._collector.held_back():
-                restore = HostRestore(kernel)
-                self._log = await self._open(kernel, restore)
-                await self._restore(kernel, self._log.loaded, restore)
+            self._collector.hold_back()
+            restore = HostRestore(kernel)
+            self._log = await self._open(kernel, restore)
+            await self._restore(kernel, self._log.loaded, restore)
         except BaseException:
             await self._give_back()
             raise
@@ -315,14 +315,20 @@ class CheckpointHook(Hook):
         size, unread = len(loaded.records), loaded.unread
         if size:
             await restore.restore(loaded)
+        if unread is not None:
+            kernel.start_soon(self._settle_once_read, unread.done, size)
+        self._settle(size, is_whole=unread is None)
+
+    async def _settle_once_read(self, done: anyio.Event, size: int) -> None:
+        await done.wait()
+        self._settle(size)
+
+    def _settle(self, size: int, *, is_whole: bool = True) -> None:
+        """Tell the collector that the records, and if it is whole the contexts, were taken over."""
         if size >= FREEZE_FROM:
             self._collector.freeze()
-            if unread is not None:
-                kernel.start_soon(self._freeze_once_read, unread.done)
-
-    async def _freeze_once_read(self, done: anyio.Event) -> None:
-        await done.wait()
-        self._collector.freeze()
+        if is_whole:
+            self._collector.go_on()
 
     def _trigger(self, commit: Commit) -> str:
         if self._is_durable and commit.urgent:

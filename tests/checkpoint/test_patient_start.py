@@ -4,12 +4,13 @@ import asyncio
 import gc
 
 import pytest
-from hook_kit import listen, make
+from hook_kit import listen, make, pass_time, settled
 
-from kernelckpt import MemoryStorage
+from kernelckpt import LogOptions, MemoryStorage, Message
 from kernelckpt.checkpoint import collector, host_restore
 from kernelckpt.errors import RestoreError
 from kernelckpt.log import state_reader
+from kernelckpt.testing import ManualClock
 
 ROWS = 50
 
@@ -22,6 +23,20 @@ async def saved(rows=ROWS):
         for number in range(rows):
             await kernel.submit("listen", task_id=f"l{number}")
         await kernel.idle()
+    return storage
+
+
+async def saved_with_base():
+    """A run with a context in its base."""
+    storage, clock = MemoryStorage(), ManualClock()
+    kernel, hook = make(
+        storage, {"listen": listen}, clock=clock, log=LogOptions(base_min_bytes=1, base_factor=0)
+    )
+    async with kernel:
+        await kernel.submit("listen", task_id="l", messages=[Message.user("hello")])
+        await kernel.idle()
+        await pass_time(clock, 2)
+        assert hook.stats.bases
     return storage
 
 
@@ -53,36 +68,49 @@ async def test_others_run_while_a_run_is_restored(monkeypatch):
 
 
 class Collections:
-    """Notes whether the collector may begin by itself, whenever the storage is asked for something."""
+    """Notes when full collections begin by themselves, whenever the storage is asked for something."""
 
     def __init__(self, storage):
         self._storage = storage
-        self.enabled = []
+        self.thresholds = []
 
     def __getattr__(self, name):
-        self.enabled.append(gc.isenabled())
+        self.thresholds.append(gc.get_threshold())
         return getattr(self._storage, name)
 
 
-@pytest.mark.parametrize("was_enabled", [True, False])
 @pytest.mark.parametrize("programs", [{"listen": listen}, {}], ids=["sound", "lacking"])
-async def test_no_collection_begins_during_a_restore_and_the_setting_comes_back(was_enabled, programs):
+async def test_no_full_collection_begins_during_a_restore_and_the_setting_comes_back(programs):
     storage = Collections(await saved(1))
-    assert gc.isenabled()
-    if not was_enabled:
-        gc.disable()
+    before = gc.get_threshold()
+    gc.set_threshold(701, 11, 12)
     try:
         kernel, _ = make(storage, programs)
         if programs:
             async with kernel:
-                assert gc.isenabled() is was_enabled
+                assert gc.get_threshold() == (701, 11, 12)
         else:
             with pytest.raises(RestoreError):
                 await kernel.__aenter__()
-        assert gc.isenabled() is was_enabled
-        assert storage.enabled[0] is False
+        assert gc.get_threshold() == (701, 11, 12)
+        assert storage.thresholds[0][:2] == (701, 11), "what is young is collected all the while"
+        assert storage.thresholds[0][2] > 1_000_000
     finally:
-        gc.enable()
+        gc.set_threshold(*before)
+
+
+async def test_none_begins_until_all_contexts_are_read_or_the_kernel_stops():
+    before, storage = gc.get_threshold(), await saved_with_base()
+    one, _ = make(storage, {"listen": listen}, eager_bytes=0)
+    async with one:
+        assert gc.get_threshold() != before
+        await one.load_contexts()
+        await settled()
+        assert gc.get_threshold() == before
+    other, _ = make(storage, {"listen": listen}, eager_bytes=0)
+    async with other:
+        assert gc.get_threshold() != before
+    assert gc.get_threshold() == before
 
 
 @pytest.mark.usefixtures("freezing")
