@@ -229,8 +229,8 @@ class _RawFrame(Struct, frozen=True):
         where = place.where
         if type(fields) is not tuple or len(fields) != _FRAME_FIELDS:
             raise DecodeError(f"{where}: not a frame", path=where)
-        *numbers, digest, payload = fields
-        are_counts = all(type(value) is int and value >= 0 for value in numbers)
+        kind, version, encoding, digest, payload = fields
+        are_counts = type(kind) is type(version) is type(encoding) is int and min(fields[:3]) >= 0
         if not are_counts or type(digest) is not bytes or type(payload) is not bytes:
             raise DecodeError(f"{where}: not a frame", path=where)
         raw = cls(place, *fields)

@@ -281,6 +281,6 @@ def _runs(places: Iterable[_Place]) -> Iterator[list[_Place]]:
 
 
 def _joins(first: Reference, last: Reference, place: Reference) -> bool:
-    same = (place.blob, place.epoch, place.sequence) == (last.blob, last.epoch, last.sequence)
-    near = place.offset - last.offset - last.length <= _GAP_BYTES
-    return same and near and place.offset + place.length - first.offset <= _READ_BYTES
+    end = place.offset + place.length
+    is_near = place.offset - last.offset - last.length <= _GAP_BYTES and end - first.offset <= _READ_BYTES
+    return is_near and (place.sequence, place.epoch, place.blob) == (last.sequence, last.epoch, last.blob)
