@@ -12,6 +12,9 @@ from kernelckpt.log.time_slice import READ_SECONDS, TimeSlice
 
 T = TypeVar("T")
 
+STEPS = 8
+"""How many steps are taken between two looks at the clock, which costs as much as some of them."""
+
 
 class HostRestore:
     """Rehearses states with one host, and has it go on from the one that counts.
@@ -68,7 +71,8 @@ async def _in_slices(steps: Generator[None, None, T]) -> T:
     time_slice = TimeSlice(READ_SECONDS, LogStats())
     while True:
         try:
-            next(steps)
+            for _ in range(STEPS):
+                next(steps)
         except StopIteration as end:
             value: T = end.value
             return value

@@ -51,6 +51,7 @@ async def test_others_run_while_a_run_is_restored(monkeypatch):
     storage = await saved()
     for module in (host_restore, state_reader):
         monkeypatch.setattr(module, "READ_SECONDS", 0.0)
+    monkeypatch.setattr(host_restore, "STEPS", 1)
     beats = 0
 
     async def beat():
