@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import perf_counter, thread_time
 
 from anyio import sleep
 from anyio.lowlevel import checkpoint
@@ -10,10 +10,10 @@ from anyio.lowlevel import checkpoint
 from kernelckpt.log.options import LogStats
 
 _NOTICED_SECONDS = 0.0002
-"""Whoever held the loop longer than this, when it was given away, wants it."""
+"""Others want the loop if they worked for longer than this while it was given away."""
 
 _QUIET_SECONDS = 0.05
-"""Nobody wants the loop who did not hold it for so long: what waits for the disk is back before."""
+"""Nobody wants the loop who did not work for so long: what waits for the disk is back before."""
 
 _CREDIT_SECONDS = 0.02
 """So much of what others take at one go, beyond what they are owed, is made up for."""
@@ -57,21 +57,24 @@ class TimeSlice:
     async def rest(self) -> None:
         """Let others run."""
         self.note()
-        ended = perf_counter()
+        ended, worked = perf_counter(), thread_time()
         self._owed += self._rest * (ended - self._began)
         await checkpoint()
-        self._take_back(ended)
+        self._take_back(ended, worked)
         if self._owed > 0 and self._began - self._wanted < _QUIET_SECONDS:
-            due = self._began + self._owed
+            due, worked = self._began + self._owed, thread_time()
             await sleep(self._owed)
             self._owed = 0.0
-            self._take_back(due)
+            self._take_back(due, worked)
         self._owed = min(self._owed, 0.0)
 
-    def _take_back(self, given: float) -> None:
-        """Begin anew; what passed since the loop was given away, others have had of what they are owed."""
+    def _take_back(self, given: float, worked: float) -> None:
+        """Begin anew: what passed since the loop was given away, others have had of what they are owed.
+
+        Whether they want it is told by the processor's time of the loop's thread, which a busy machine, a
+        timer that is late and the storage's thread do not add to.
+        """
         self.begin()
-        passed = self._began - given
-        self._owed = max(self._owed - passed, -_CREDIT_SECONDS)
-        if passed > _NOTICED_SECONDS:
+        self._owed = max(self._owed - (self._began - given), -_CREDIT_SECONDS)
+        if thread_time() - worked > _NOTICED_SECONDS:
             self._wanted = self._began

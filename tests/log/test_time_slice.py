@@ -12,21 +12,22 @@ class Loop:
     """An event loop: `others` says how long everybody else holds it when it is given away."""
 
     def __init__(self, others):
-        self.now = 0.0
+        self.now = self.worked = 0.0
         self.others = others
         self.slept = 0.0
-
-    def clock(self):
-        return self.now
+        self.pause = 0.0
 
     async def checkpoint(self):
-        self.now += self.others(self.now)
+        held = self.others(self.now)
+        self.worked += held
+        self.now += held + self.pause
 
     async def sleep(self, seconds):
         self.slept += seconds
         due = self.now + seconds
         while self.now < due:
-            self.now = max(self.now + self.others(self.now), min(self.now + 0.0001, due))
+            await self.checkpoint()
+            self.now = max(self.now, min(self.now + 0.0001, due))
 
     async def work(self, seconds, **settings):
         """Work for so long, in slices; returns the share of the loop that was had."""
@@ -34,6 +35,7 @@ class Loop:
         began, done = self.now, 0.0
         while done < seconds:
             self.now += 0.0001
+            self.worked += 0.0001
             done += 0.0001
             if time_slice.over:
                 await time_slice.rest()
@@ -44,7 +46,8 @@ class Loop:
 def loop_of(monkeypatch):
     def make(others):
         loop = Loop(others)
-        monkeypatch.setattr("kernelckpt.log.time_slice.perf_counter", loop.clock)
+        monkeypatch.setattr("kernelckpt.log.time_slice.perf_counter", lambda: loop.now)
+        monkeypatch.setattr("kernelckpt.log.time_slice.thread_time", lambda: loop.worked)
         monkeypatch.setattr("kernelckpt.log.time_slice.checkpoint", loop.checkpoint)
         monkeypatch.setattr("kernelckpt.log.time_slice.sleep", loop.sleep)
         return loop
@@ -61,6 +64,13 @@ async def test_who_rests_gets_its_share_while_others_want_the_loop(loop_of, held
 async def test_who_rests_goes_on_at_once_when_nobody_wants_the_loop(loop_of):
     loop = loop_of(lambda now: 0.00001)
     assert await loop.work(1.0, rest=4.0) > 0.95
+    assert not loop.slept
+
+
+async def test_a_machine_that_is_busy_with_something_else_does_not_want_the_loop(loop_of):
+    loop = loop_of(lambda now: 0.00001)
+    loop.pause = 0.001
+    await loop.work(1.0, rest=4.0)
     assert not loop.slept
 
 

@@ -86,6 +86,13 @@ LISTING = (
         tests=(SHARES + "who_rests_goes_on_at_once_when_nobody_wants_the_loop",),
     ),
     Mutant(
+        name="a busy machine is taken for others that want the loop",
+        file=SLICE,
+        old="if thread_time() - worked > _NOTICED_SECONDS:",
+        new="if self._began - given > _NOTICED_SECONDS:",
+        tests=(SHARES + "a_machine_that_is_busy_with_something_else_does_not_want_the_loop",),
+    ),
+    Mutant(
         name="whoever waits for the disk is taken for done",
         file=SLICE,
         old="_QUIET_SECONDS = 0.05",
