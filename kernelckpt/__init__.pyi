@@ -8,7 +8,8 @@ from .checkpoint.stats import HookStats
 from .checkpoint.verify import VerifyReport, verify
 from .codec.key_ring import KeyRing
 from .errors import KernelCkptError, ToolError
-from .kernel.calls.tool import Tool, tool
+from .kernel.calls.retry import Retry
+from .kernel.calls.tool import NotDone, Tool, tool
 from .kernel.clock import SystemClock
 from .kernel.context.compression import Compression
 from .kernel.context.handle_table import HandleTable
@@ -161,6 +162,7 @@ __all__ = [
     "MilestoneEvaluation",
     "MilestonePhase",
     "Next",
+    "NotDone",
     "OneOf",
     "PermissionAction",
     "PermissionRule",
@@ -183,6 +185,7 @@ __all__ = [
     "RestoreReport",
     "ResultSnapshot",
     "Retention",
+    "Retry",
     "RetryPolicy",
     "Role",
     "RollbackPolicy",

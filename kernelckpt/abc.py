@@ -444,6 +444,12 @@ class RuntimeHook(Protocol):
     async def durable(self, commit: int) -> None:
         """Awaited before every output that rests on commits up to this number. Raising halts the kernel."""
 
+    async def kept(self, commit: int) -> None:
+        """Awaited before and after a call that must not be repeated: what rests on it is durable on return.
+
+        Unlike `durable`, it waits whatever the hook is set to. Raising halts the kernel.
+        """
+
     async def on_signal(self, kernel: KernelHost, signal: Any) -> None:
         """Called after a `RuntimeSignal` was routed."""
 
@@ -465,6 +471,10 @@ class Hook:
 
     async def durable(self, commit: int) -> None:
         """Hold nothing back."""
+
+    async def kept(self, commit: int) -> None:
+        """Wait as for any other output."""
+        await self.durable(commit)
 
     async def on_signal(self, kernel: KernelHost, signal: Any) -> None:
         """Do nothing."""

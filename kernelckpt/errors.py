@@ -11,7 +11,7 @@ KernelCkptError
 │   ├── TurnEnded               something was staged after the turn's ending
 │   └── TurnStalled             a turn staged nothing and ended in nothing
 ├── EffectError                 the call made through the ledger raised
-│   └── EffectDenied            a human refused to have it done, or done again
+│   └── EffectDenied            it is not to be done, or not again; says whether it may have happened
 ├── GovernanceError             governance does not let it be done
 │   ├── GovernanceDenied        a stage denied it
 │   └── RateLimitedError        not yet: it was done too often
@@ -132,7 +132,13 @@ class EffectError(KernelCkptError):
 
 
 class EffectDenied(EffectError):  # noqa: N818 - a public name
-    """An effect in doubt was decided as not to be done again."""
+    """An effect in doubt is not to be done again, or one that a human was asked about is not to be done.
+
+    Attributes:
+        may_have_happened: whether it was begun once, and nobody knows what became of it.
+    """
+
+    may_have_happened: bool = False
 
 
 class GovernanceError(KernelCkptError):

@@ -68,9 +68,9 @@ HOOKS = {
     "ext_hook": {"refuse_ext"},
     "object_pairs_hook": {"_unique"},
     "object_hook": set(),
-    "dec_hook": set(),
+    "dec_hook": {"built"},  # models of the types that the user's own program declares
 }
-"""What decoders may call, by the name of the argument: nothing that builds an object."""
+"""What decoders may call, by the name of the argument: nothing that builds what the data name."""
 
 
 def module_name(path: Path) -> str:

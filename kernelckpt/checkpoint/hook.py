@@ -199,8 +199,15 @@ class CheckpointHook(Hook):
 
     @override
     async def durable(self, commit: int) -> None:
+        if self._is_durable:
+            await self.kept(commit)
+        else:
+            self._check(self._opened())
+
+    @override
+    async def kept(self, commit: int) -> None:
         log = self._opened()
-        if self._is_durable and log.durable_commit < commit:
+        if log.durable_commit < commit:
             log.request_flush("output")
             await log.wait_durable(commit)
         self._check(log)

@@ -12,7 +12,26 @@ from kernelckpt.codec.typed import decode_typed, refuse_ext
 from kernelckpt.errors import DecodeError, InvalidValueError
 from kernelckpt.model.misfit import text_without_value
 
-_encoder = msgspec.msgpack.Encoder()
+
+def built(kind: type, value: Any) -> Any:
+    """Make a pydantic model of plain data; for types that msgspec does not know."""
+    validate = getattr(kind, "model_validate", None)
+    return value if validate is None else validate(value)
+
+
+def dumped(value: Any) -> Any:
+    """The plain data of a pydantic model; for values that msgspec does not know.
+
+    Raises:
+        TypeError: it is none.
+    """
+    dump = getattr(value, "model_dump", None)
+    if dump is None:
+        raise TypeError(f"a {type(value).__name__} cannot be kept")
+    return dump(mode="json")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=dumped)
 
 
 class ValueCodec:
@@ -24,7 +43,7 @@ class ValueCodec:
         self._pydantic = isinstance(type_, type) and hasattr(type_, "model_validate")
         plain = type_ is None or self._pydantic
         self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
-            Any if plain else type_, ext_hook=refuse_ext
+            Any if plain else type_, ext_hook=refuse_ext, dec_hook=built
         )
 
     def encode(self, value: Any, path: str) -> bytes:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
-from kernelckpt.errors import UsageError
+from kernelckpt.codec.value import ValueCodec
+from kernelckpt.errors import DecodeError, InvalidValueError, UsageError
 from kernelckpt.kernel.argument import check_text, texts
+from kernelckpt.kernel.calls.call_record import settled
 from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.phase import settle_phase
 from kernelckpt.kernel.question import (
@@ -18,24 +22,38 @@ from kernelckpt.kernel.question import (
     effect_key,
     effect_number_of,
     gate_question,
+    left_in,
+    path_question,
+    question_about,
 )
 from kernelckpt.kernel.turn.calls import Gated
 from kernelckpt.model.approval import Approval, ApprovalStatus
-from kernelckpt.model.effect import EffectStatus
+from kernelckpt.model.effect import EffectPolicy, EffectStatus
 from kernelckpt.model.os_event import ToolGated
 from kernelckpt.model.task_state import TaskState
 from kernelckpt.model.tcb import Tcb
+from kernelckpt.model.termination import TerminationReason
 from kernelckpt.model.wait import WaitKind, WaitReason
+
+_PLAIN = ValueCodec()
 
 
 def answer(
-    core: Core, task_id: str, keys: Sequence[str], status: ApprovalStatus, *, by: str | None, reason: str
+    core: Core,
+    task_id: str,
+    keys: Sequence[str],
+    status: ApprovalStatus,
+    *,
+    by: str | None,
+    reason: str,
+    outcome: Any = UNSET,
 ) -> None:
-    """Approve or deny questions of a task by key.
+    """Approve or deny questions of a task by key; with an outcome, a call is done and has returned that.
 
     Raises:
-        UsageError: a key is not one of its questions, or was answered the other way.
-        InvalidValueError: `by` or `reason` is no text.
+        UsageError: a key is not one of its questions, or was answered the other way; or there is an outcome,
+            and not just one call that it is of.
+        InvalidValueError: `by` or `reason` is no text, or the outcome cannot be one of the call.
     """
     check_text(reason, "reason")
     if by is not None:
@@ -52,13 +70,14 @@ def answer(
         if status is ApprovalStatus.APPROVED and _is_late(core, found[key][1]):
             hint = "silence counts as denied; the task may ask under another key"
             raise UsageError(f"the time to answer {key!r} of task {task_id!r} is over", hint=hint)
+    data = None if outcome is UNSET else _outcome(core, task_id, keys, outcome)
     named = tuple(_name_of(core, task_id, key) for key in dict.fromkeys(keys))
     is_settled = False
     for number in [found[key][0] for key in dict.fromkeys(keys)]:
         item = core.cell(task_id).approvals.get(number)  # one before it may have ended the task
         if item is not None and item.pending:
             is_settled = True
-            _settle(core, task_id, number, replace(item, status=status, by=by, reason=reason))
+            _settle(core, task_id, number, replace(item, status=status, by=by, reason=reason), data)
     row = core.state.row(task_id)
     if core.waits_for(row, WaitKind.APPROVAL) and not _still_waits(core, task_id, is_settled=is_settled):
         core.wake(row, **{"approved" if status is ApprovalStatus.APPROVED else "denied": named})
@@ -92,16 +111,31 @@ def is_held(core: Core, task_id: str) -> bool:
     return any(item.key.startswith(KERNEL_KEYS) for item in pending_approvals(core, task_id))
 
 
-def _settle(core: Core, task_id: str, number: int, item: Approval) -> None:
+def _outcome(core: Core, task_id: str, keys: Sequence[str], value: Any) -> bytes:
+    """What somebody says that a call has returned, as the ledger keeps it."""
+    effects = core.cell(task_id).effects
+    numbers = [effect_number_of(key) for key in keys if key.startswith(EFFECT_KEY)]
+    effect = effects.get(numbers[0]) if len(numbers) == len(keys) == 1 else None
+    if effect is None or effect.decided:
+        hint = "name the key of one question about a call that is in doubt or not made yet"
+        raise UsageError("an outcome is that of one call", hint=hint)
+    path = f"the value of {effect.name}"
+    returns = core.tools.find(effect.name).returns if effect.name in core.tools else _PLAIN
+    try:
+        return core.redactor.value(returns, value, path)
+    except InvalidValueError:
+        plain = core.redactor.value(_PLAIN, value, path)  # as JSON would hold it
+    try:
+        returns.decode(plain, path)
+    except DecodeError as error:
+        raise InvalidValueError(error.message, path=path, hint="give what the tool returns") from None
+    return plain
+
+
+def _settle(core: Core, task_id: str, number: int, item: Approval, outcome: bytes | None) -> None:
     if item.key.startswith(EFFECT_KEY):
-        effect_number = effect_number_of(item.key)
-        effect = core.cell(task_id).effects.get(effect_number)
         core.state.remove(("approval", task_id, number))
-        if effect is None or effect.decided:  # its turn has left it behind: no doubt is left
-            return
-        status = EffectStatus.PLANNED if item.approved else EffectStatus.DENIED
-        error = "" if item.approved else item.reason or "denied"
-        core.state.put(("effect", task_id, effect_number), replace(effect, status=status, error=error))
+        _settle_call(core, task_id, item, outcome)
     elif item.key.startswith(PHASE_KEY):
         core.state.remove(("approval", task_id, number))
         settle_phase(core, task_id, passed=item.approved, reason=item.reason or "denied")
@@ -109,9 +143,39 @@ def _settle(core: Core, task_id: str, number: int, item: Approval) -> None:
         core.state.put(("approval", task_id, number), item)
 
 
+def _settle_call(core: Core, task_id: str, item: Approval, outcome: bytes | None) -> None:
+    number, effects, left = effect_number_of(item.key), core.cell(task_id).effects, left_in(item)
+    for each in left:
+        if each in effects:
+            core.state.put(("effect", task_id, each), replace(effects[each], is_left=True))
+    effect = effects.get(number)
+    if number in left:
+        if not item.approved:
+            reason = item.reason or "denied"
+            core.end(core.state.row(task_id), TerminationReason.ERROR, error=f"another path: {reason}")
+    elif effect is None or effect.decided:  # its turn has left it behind: no doubt is left
+        return
+    elif outcome is not None:
+        core.state.put(("effect", task_id, number), settled(effect, EffectStatus.RETURNED, outcome=outcome))
+    else:
+        status = EffectStatus.PLANNED if item.approved else EffectStatus.DENIED
+        error = "" if item.approved else item.reason or "denied"
+        core.state.put(("effect", task_id, number), replace(effect, status=status, error=error))
+
+
 def pending_approvals(core: Core, task_id: str) -> list[Approval]:
     """The questions of a task that nobody has answered."""
     return [item for item in core.cell(task_id).approvals.values() if item.pending]
+
+
+def is_in_doubt(core: Core, task_id: str) -> bool:
+    """Whether a human must say, or is asked, what became of a call of a task."""
+    cell = core.cell(task_id)
+    return any(
+        effect.policy is EffectPolicy.ASK or question_about(number, cell.approvals.values()) is not None
+        for number, effect in cell.effects.items()
+        if effect.in_doubt
+    )
 
 
 def suspend_in_doubt(core: Core, row: Tcb) -> list[str]:
@@ -136,7 +200,8 @@ def suspend_gated(core: Core, row: Tcb, gated: Iterable[Gated]) -> None:
     known = {item.key for item in cell.approvals.values()}
     names = []
     for item in gated:
-        key = effect_key(item.number, row.budget.turns, item.effect)
+        is_left = item.number in item.left
+        key = effect_key(item.number, row.budget.turns, item.effect, is_left=is_left)
         names.append(item.effect.call_id or key)
         if key in known:
             continue
@@ -149,7 +214,11 @@ def suspend_gated(core: Core, row: Tcb, gated: Iterable[Gated]) -> None:
 
 def _question(core: Core, task_id: str, key: str, gated: Gated) -> Approval:
     now = core.clock.wall_ms()
-    if gated.effect.status is EffectStatus.STARTED:
+    if gated.left:
+        effects = core.cell(task_id).effects
+        recorded = {number: effects[number] for number in gated.left if number in effects}
+        return path_question(task_id, key, gated, recorded, now)
+    if gated.effect.in_doubt:
         return doubt_question(task_id, key, gated.effect, now)
     return gate_question(task_id, key, gated.effect, gated.reason, now)
 
@@ -164,7 +233,7 @@ def drop_questions(core: Core, task_id: str) -> None:
         if item.pending and item.key.startswith(EFFECT_KEY):
             core.state.remove(("approval", task_id, number))
             call = effect_number_of(item.key)
-            if not cell.effects[call].call_id:
+            if cell.effects[call].status is EffectStatus.PLANNED and not cell.effects[call].call_id:
                 core.state.remove(("effect", task_id, call))
 
 

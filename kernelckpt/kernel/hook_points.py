@@ -11,7 +11,7 @@ from kernelckpt.abc import Commit, Hook, KernelHost, RuntimeHook
 from kernelckpt.errors import SchedulerStopped, UsageError
 from kernelckpt.kernel.argument import listed
 
-_POINTS = ("on_start", "on_commit", "ready", "durable", "on_signal", "on_stop")
+_POINTS = ("on_start", "on_commit", "ready", "durable", "kept", "on_signal", "on_stop")
 
 
 class HookPoints:
@@ -20,6 +20,9 @@ class HookPoints:
     def __init__(self, hooks: Iterable[Any], halt: Callable[[BaseException], None]) -> None:
         """Hooks may lack points.
 
+        `keeps` says whether calls that must not be repeated may be made: what is restored was kept for
+        certain, or nothing is ever restored.
+
         Args:
             hooks: in the order in which they are called.
             halt: stops the kernel at once.
@@ -27,8 +30,11 @@ class HookPoints:
         Raises:
             UsageError: one is no hook.
         """
-        self._hooks = [_whole(hook) for hook in listed(hooks, "hooks")]
-        if sum(bool(getattr(hook, "restores", False)) for hook in self._hooks) > 1:
+        given = list(listed(hooks, "hooks"))
+        self._hooks = [_whole(hook) for hook in given]
+        restoring = [hook for hook in given if getattr(hook, "restores", False)]
+        self.keeps = not restoring or any(_can_keep(hook) for hook in restoring)
+        if len(restoring) > 1:
             message = "two of the hooks restore a state: the second could never start again"
             raise UsageError(message, hint="let only one hook restore")
         self._halt = halt
@@ -89,6 +95,18 @@ class HookPoints:
             except Exception as error:
                 raise self._halted(error) from error
 
+    async def kept(self, commit: int) -> None:
+        """Return when all have what was committed up to this number for certain.
+
+        Raises:
+            SchedulerStopped: one raised, and the kernel is halted.
+        """
+        for hook in self._hooks:
+            try:
+                await hook.kept(commit)
+            except Exception as error:
+                raise self._halted(error) from error
+
     def _halted(self, error: Exception) -> SchedulerStopped:
         self._halt(error)
         return SchedulerStopped("the kernel was halted by a hook")
@@ -102,6 +120,13 @@ async def _stop(hooks: Sequence[RuntimeHook], kernel: KernelHost) -> Exception |
         except Exception as error:  # noqa: BLE001 - the other hooks stop all the same
             first = first or error
     return first
+
+
+def _can_keep(hook: Any) -> bool:
+    """Whether a hook says when something is durable, rather than leaving that out."""
+    points = [getattr(hook, name, None) for name in ("durable", "kept")]
+    nothing = (None, Hook.durable, Hook.kept)
+    return any(getattr(point, "__func__", point) not in nothing for point in points)
 
 
 def _whole(hook: Any) -> RuntimeHook:

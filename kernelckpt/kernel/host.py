@@ -17,6 +17,7 @@ from kernelckpt.abc import Clock, Commit, Key, RestoredState, RuntimeHook
 from kernelckpt.errors import SchedulerStopped, UsageError
 from kernelckpt.kernel import restore
 from kernelckpt.kernel.argument import milliseconds
+from kernelckpt.kernel.calls.performer import Durability
 from kernelckpt.kernel.calls.tool import Tools
 from kernelckpt.kernel.cancellation import was_cancelled_here
 from kernelckpt.kernel.core import Core, result_of
@@ -68,7 +69,8 @@ class Host:
         self._core.on_ready = self._pump
         self._core.on_ask = self._confirm_soon
         self._core.on_end = self._announce_end
-        self._runner = Runner(self._core, deps, self._hooks.ready, self._durable)
+        durability = Durability(self._durable, self._kept, self._hooks.keeps)
+        self._runner = Runner(self._core, deps, self._hooks.ready, durability)
         self._timers = Timers(self._core, clock, lambda: self._runner.stopping)
         self._core.on_timer = self._timers.rearm
         self._core.on_interrupt = self._runner.interrupt
@@ -294,9 +296,16 @@ class Host:
 
     async def _durable(self, commit: int) -> None:
         await self._hooks.durable(commit)
+        self._confirm_up_to(commit)
+
+    def _confirm_up_to(self, commit: int) -> None:
         if self._failure is not None:
             raise SchedulerStopped("the kernel was halted") from self._failure
         self._confirmed = max(self._confirmed, commit)
+
+    async def _kept(self, commit: int) -> None:
+        await self._hooks.kept(commit)
+        self._confirm_up_to(commit)
 
     def _confirm_soon(self) -> None:
         """Have the commit that is being made confirmed, so that what it asks is shown."""

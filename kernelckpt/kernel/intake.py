@@ -7,7 +7,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from kernelckpt.errors import DecodeError, TaskMismatchError, UsageError
-from kernelckpt.kernel.answering import drop_questions
+from kernelckpt.kernel.answering import drop_questions, is_in_doubt
 from kernelckpt.kernel.argument import check_text, checked_message, kept
 from kernelckpt.kernel.core import MESSAGE, Core
 from kernelckpt.kernel.new_task import Spawn, put_new_task
@@ -157,7 +157,7 @@ def roll_back(
         drop_questions(core, task_id)
         undo_request(core, row, reason)
         return
-    if is_judged(core, task_id) or any(core.open_effects_to_ask(task_id)):
+    if is_judged(core, task_id) or is_in_doubt(core, task_id):
         message = f"task {task_id!r} waits for a word on what may have happened"
         raise UsageError(message, hint="approve, deny or judge it first")
     drop_questions(core, task_id)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
+from kernelckpt.kernel.turn.calls import Gated
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.effect import Effect
 from kernelckpt.model.milestone import MilestonePhase
@@ -21,9 +22,16 @@ KERNEL_KEYS = (EFFECT_KEY, PHASE_KEY)
 """What keys of programs must not begin with."""
 
 
-def effect_key(number: int, turns: int, effect: Effect) -> str:
-    """The key of a question about a call: an answer fits one doubt only."""
-    return f"{EFFECT_KEY}{number}.{turns}.{effect.runs}"
+def effect_key(number: int, turns: int, effect: Effect, *, is_left: bool = False) -> str:
+    """The key of a question about a call, or about one that is left out: an answer fits one doubt only."""
+    return f"{EFFECT_KEY}{number}.{turns}.{effect.runs}{'.left' if is_left else ''}"
+
+
+_RECORDED = "recorded"
+"""Where the payload of a question tells what an earlier attempt at a turn has done."""
+
+_SHOWN_BYTES = 1024
+"""Outcomes up to this size are shown whole to who has to decide."""
 
 
 def effect_number_of(key: str) -> int:
@@ -43,8 +51,56 @@ def question_about(number: int, approvals: Iterable[Approval]) -> Approval | Non
 
 def doubt_question(task_id: str, key: str, effect: Effect, now_ms: int) -> Approval:
     """Whether a call that may have happened is to be done again."""
-    prompt = f"{effect.name} was begun and may have happened. Approve: do it again. Deny: do not."
-    return Approval(task_id, key, prompt, _payload(effect), asked_at_ms=now_ms)
+    prompt = (
+        f"{effect.name} was begun and may have happened. "
+        "Approve: do it again. Approve with an outcome: it happened, and gave that. Deny: do not."
+    )
+    payload = _payload(effect)
+    if effect.error:
+        payload["reason"] = effect.error
+    return Approval(task_id, key, prompt, payload, asked_at_ms=now_ms)
+
+
+def path_question(
+    task_id: str, key: str, gated: Gated, recorded: Mapping[int, Effect], now_ms: int
+) -> Approval:
+    """Whether a turn may go on that was run again and goes another way than before.
+
+    Args:
+        task_id: the task.
+        key: the key of the question.
+        gated: what the turn asks for instead; or the first of those that it has left out, if it ends.
+        recorded: what an earlier attempt at it has done and this one does not ask for, by number.
+        now_ms: wall time of the question.
+    """
+    done = ", ".join(effect.name for effect in recorded.values())
+    asked = f"asks for {gated.effect.name} instead. Approve: it is done. Deny: it is not."
+    if gated.number in recorded:
+        asked = "ends without it. Approve: go on like that. Deny: the task fails."
+    payload = {**_payload(gated.effect), "reason": gated.reason}
+    payload[_RECORDED] = [_account(number, effect) for number, effect in recorded.items()]
+    prompt = f"{done} was done, but the turn was run again and {asked}"
+    return Approval(task_id, key, prompt, payload, asked_at_ms=now_ms)
+
+
+def left_in(item: Approval) -> tuple[int, ...]:
+    """The numbers of the calls that a question tells of as left out by a later attempt; mostly none."""
+    told = item.payload.get(_RECORDED) if isinstance(item.payload, dict) else None
+    accounts = told if isinstance(told, list) else []
+    numbers = [account.get("number") for account in accounts if isinstance(account, dict)]
+    return tuple(number for number in numbers if type(number) is int)
+
+
+def _account(number: int, effect: Effect) -> dict[str, Any]:
+    """What is recorded of a call, for a human to read."""
+    account = {"number": number, **_payload(effect), "status": effect.status.value}
+    if effect.error:
+        account["error"] = effect.error
+    if effect.outcome:
+        is_short = len(effect.outcome) <= _SHOWN_BYTES
+        shown = _as_json(msgspec.msgpack.decode(effect.outcome)) if is_short else None
+        account["outcome"] = shown if is_short else f"{len(effect.outcome)} bytes"
+    return account
 
 
 def gate_question(task_id: str, key: str, effect: Effect, reason: str, now_ms: int) -> Approval:

@@ -16,7 +16,6 @@ from kernelckpt.kernel.events.cross_check import comparing
 from kernelckpt.kernel.governance import governing
 from kernelckpt.kernel.intake import upgrade_state
 from kernelckpt.kernel.missing import missing_for
-from kernelckpt.kernel.question import effect_number_of
 from kernelckpt.kernel.state import KernelState
 from kernelckpt.kernel.steps import Steps
 from kernelckpt.model.task_state import StateKind, TaskState
@@ -38,7 +37,8 @@ class RestoreReport(msgspec.Struct, frozen=True):
         restored: how many records of each kind.
         interrupted: tasks that were in a turn; they run it again.
         woken: tasks whose wait was over already.
-        in_doubt: effects that may have happened, as "task: name"; they wait for approve or deny.
+        in_doubt: effects that may have happened, as "task: name"; what is done about each is said by its
+            policy: those for a human wait for approve or deny.
         upgraded: tasks whose program state was brought to a newer version.
         recreated: what is not kept and was made anew.
         cleared: what is not kept and starts empty.
@@ -189,10 +189,9 @@ def _mend(core: Core, row: Tcb, mended: _Mended) -> None:
         mended.interrupted.append(row.id)
         row = replace(row, state=TaskState.READY)
         core.state.put_row(row)
-    effects = core.cell(row.id).effects
-    asked = suspend_in_doubt(core, row) if effects else []
-    if asked:
-        mended.in_doubt.extend(f"{row.id}: {effects[effect_number_of(key)].name}" for key in asked)
+    effects = core.cell(row.id).effects.values()
+    mended.in_doubt.extend(f"{row.id}: {effect.name}" for effect in effects if effect.in_doubt)
+    if effects and suspend_in_doubt(core, row):
         return
     if row.wait is not None and row.wait.kind is WaitKind.SIGNAL:
         core.signal_waiters[row.id] = None

@@ -12,7 +12,9 @@ from msgspec.structs import replace
 
 from kernelckpt.errors import GovernanceError, SchedulerStopped, TurnStalled, UsageError
 from kernelckpt.kernel.answering import suspend_gated, suspend_in_doubt
+from kernelckpt.kernel.calls.doubt import Doubt
 from kernelckpt.kernel.calls.ledger import Ledger
+from kernelckpt.kernel.calls.performer import Durability, Performer
 from kernelckpt.kernel.calls.request import close_request
 from kernelckpt.kernel.calls.tool_calls import ToolCalls
 from kernelckpt.kernel.cancellation import absorb_cancellation, is_cancelled, was_cancelled
@@ -43,14 +45,16 @@ class Runner:
         core: Core,
         deps: Any,
         ready: Callable[[], Awaitable[None]],
-        durable: Callable[[int], Awaitable[None]],
+        durability: Durability,
     ) -> None:
-        """`ready` is awaited before each turn, `durable(n)` before each output."""
+        """`ready` is awaited before each turn, `durability` before each call and after it."""
         self._core = core
         self._deps = deps
         self._ready = ready
-        self._ledger = Ledger(core, durable)
-        self._tool_calls = ToolCalls(core, self._ledger)
+        performer = Performer(core, durability)
+        doubt = Doubt(core, performer)
+        self._ledger = Ledger(core, performer, doubt)
+        self._tool_calls = ToolCalls(core, performer, doubt)
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._turns: dict[str, Turn] = {}
         self._activations: dict[str, anyio.CancelScope] = {}
@@ -163,7 +167,7 @@ class Runner:
             now = self._in_turn(row.id)
             if now is None or scope.cancel_called or was_cancelled():
                 self._discard(row)  # though the program caught its cancellation
-            elif turn.gated:
+            elif turn.gated or turn.leaves_calls():
                 self._suspend(row, turn)
             else:
                 commit_turn(self._core, now, turn.staged, _ending_of(turn, returned))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from kernelckpt.abc import Clock, RuntimeHook
 from kernelckpt.codec.record import unshared
 from kernelckpt.errors import UsageError
@@ -210,27 +212,43 @@ class Scheduler(Watched):
                 pending.extend(unshared(item) for item in answering.pending_approvals(self._core, row.id))
         return pending
 
-    async def approve(self, task_id: str, *ids: str, by: str | None = None) -> None:
+    async def approve(
+        self, task_id: str, *ids: str, by: str | None = None, outcome: Any = msgspec.UNSET
+    ) -> None:
         """Say yes to questions of a task, by key; durable on return.
+
+        Args:
+            task_id: the task.
+            ids: the keys.
+            by: who says so.
+            outcome: for the question about one call: it is not made, for it is done and has returned this.
 
         Raises:
             UsageError: no key was given, or one the task has not asked.
+            InvalidValueError: the outcome cannot be one of the call.
         """
         if not ids:
             raise UsageError("approve without a key approves nothing", hint="name the keys from approvals()")
-        await self._answer(task_id, ids, ApprovalStatus.APPROVED, by, "")
+        await self._answer(task_id, ids, ApprovalStatus.APPROVED, by=by, outcome=outcome)
 
     async def deny(self, task_id: str, *ids: str, reason: str = "") -> None:
         """Say no to questions of a task, by key, or to all of them; durable on return."""
         self._core.state.row(task_id)  # raises for an unknown task
         keys = ids or tuple(item.key for item in answering.pending_approvals(self._core, task_id))
-        await self._answer(task_id, keys, ApprovalStatus.DENIED, None, reason)
+        await self._answer(task_id, keys, ApprovalStatus.DENIED, reason=reason)
 
     async def _answer(
-        self, task_id: str, keys: Sequence[str], status: ApprovalStatus, by: str | None, reason: str
+        self,
+        task_id: str,
+        keys: Sequence[str],
+        status: ApprovalStatus,
+        *,
+        by: str | None = None,
+        reason: str = "",
+        outcome: Any = msgspec.UNSET,
     ) -> None:
         with self._accepting():
-            answering.answer(self._core, task_id, keys, status, by=by, reason=reason)
+            answering.answer(self._core, task_id, keys, status, by=by, reason=reason, outcome=outcome)
         await self._durable(self.commit_number)
 
     def evaluations(self) -> list[MilestoneEvaluation]:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from enum import StrEnum
 
 from kernelckpt.model.record import Record
-from kernelckpt.model.scalar import U32
+from kernelckpt.model.scalar import U32, U64
 
 
 class EffectPolicy(StrEnum):
-    """What may be done with a call of which nobody knows whether it happened."""
+    """What may be done with a call of which nobody knows whether it happened.
+
+    It is made again (IDEMPOTENT), a human decides (ASK), the other side is asked (PROBE), it raises (FAIL).
+    """
 
     IDEMPOTENT = "idempotent"
     ASK = "ask"
+    PROBE = "probe"
+    FAIL = "fail"
 
 
 class EffectStatus(StrEnum):
@@ -41,6 +46,13 @@ class Effect(Record, frozen=True, gc=False):
         error: type and text of what it raised, or why it was denied.
         runs: how often it was begun.
         error_kind: what kind of error it was, a label of `ToolErrorKind`; "" for an ordinary one.
+        key: what the program calls it by, instead of its arguments and its place among those alike; or "".
+        token: the idempotency key that the function is given; "" for one that takes none.
+        turn: the turn of its task in which it was asked for; 0 if nobody has noted it.
+        within: the number of the call that this one is part of; 0 for none.
+        tries: how many of its runs have failed in a way that may be tried again.
+        retry_at_ms: wall time before which it is not to be tried again.
+        is_left: whether a human has let a later attempt at the turn go on without it.
     """
 
     name: str
@@ -54,15 +66,29 @@ class Effect(Record, frozen=True, gc=False):
     error: str = ""
     runs: U32 = 0
     error_kind: str = ""
+    key: str = ""
+    token: str = ""
+    turn: U32 = 0
+    within: U64 = 0
+    tries: U32 = 0
+    retry_at_ms: U64 = 0
+    is_left: bool = False
 
     @property
     def decided(self) -> bool:
         """Whether its outcome is known."""
         return self.status in _DECIDED
 
-    def matches(self, name: str, digest: bytes, occurrence: int) -> bool:
-        """Whether it is the record of this call."""
-        return (self.name, self.digest, self.occurrence) == (name, digest, occurrence)
+    @property
+    def has_happened(self) -> bool:
+        """Whether it was made, or may have been."""
+        return self.status in _HAPPENED
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it was begun and nobody knows what became of it."""
+        return self.status is EffectStatus.STARTED
 
 
+_HAPPENED = frozenset({EffectStatus.STARTED, EffectStatus.RETURNED, EffectStatus.RAISED})
 _DECIDED = frozenset({EffectStatus.RETURNED, EffectStatus.RAISED, EffectStatus.DENIED})

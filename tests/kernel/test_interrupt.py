@@ -328,6 +328,7 @@ async def test_a_call_that_makes_calls_itself_is_one_call():
 async def test_a_background_task_that_waits_to_begin_a_call_is_told_that_the_turn_is_over():
     begun, go_on, late = anyio.Event(), anyio.Event(), []
 
+    @tool(effect="idempotent")
     async def pay():
         begun.set()
         await go_on.wait()

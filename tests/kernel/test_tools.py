@@ -9,7 +9,7 @@ import pytest
 from kernel_kit import Failing, Gate, Recorder, count, kernel_of, kinds, settle, texts
 
 from kernelckpt import Message, Scheduler, SchedulerBudget, ToolCall, tool
-from kernelckpt.errors import EffectError, UnknownToolError, UsageError
+from kernelckpt.errors import InvalidValueError, UnknownToolError, UsageError
 
 
 @tool(effect="idempotent")
@@ -64,7 +64,7 @@ async def test_a_tool_that_is_not_registered_is_refused():
         assert caught.value.hint.startswith("known tools: add; register it")
         with pytest.raises(UnknownToolError):
             await turn.call(shout, text="x")
-        with pytest.raises(EffectError, match="TypeError"):
+        with pytest.raises(InvalidValueError, match="missing required field `b`"):
             await turn.call("add", a=1)
         return turn.complete("went on")
 
@@ -131,7 +131,7 @@ async def test_what_goes_wrong_with_a_call_is_its_answer():
     assert [entry[2] for entry in found] == [True, True, True, True, False, True]
     assert found[0][1] == "ValueError: no luck"
     assert found[1][1] == "there is no tool 'nothing'"
-    assert "missing 1 required" in found[2][1]
+    assert found[2][1] == "arguments of add: Object missing required field `b`"
     assert found[3][1] == "the arguments are not an object"
     assert found[4][1] == "3"
 

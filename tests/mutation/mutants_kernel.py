@@ -4,7 +4,7 @@ from mutant import Mutant
 
 HOOK, POINTS, HOST = "checkpoint/hook.py", "kernel/hook_points.py", "kernel/host.py"
 MISSING, UNREAD = "kernel/missing.py", "log/unread_streams.py"
-LEDGER, COMMIT = "kernel/calls/ledger.py", "kernel/turn/commit.py"
+PERFORMER, COMMIT = "kernel/calls/performer.py", "kernel/turn/commit.py"
 GOVERNING, RESTORE, STATE = "kernel/governance/governing.py", "kernel/restore.py", "kernel/state.py"
 CORE, INTAKE, RUNNER, SCHEDULER, WATCHED = (
     f"kernel/{name}.py" for name in ("core", "intake", "runner", "scheduler", "watched")
@@ -176,37 +176,39 @@ KERNEL = (
     Mutant(
         name="a commit that a hook missed is acknowledged",
         file=HOST,
-        old="await self._hooks.durable(commit)\n        if self._failure is not None:",
-        new="await self._hooks.durable(commit)\n        if False:",
+        old='if self._failure is not None:\n            raise SchedulerStopped("the kernel was halted")',
+        new='if False:\n            raise SchedulerStopped("the kernel was halted")',
         tests=(STOP + "a_commit_that_a_hook_missed_is_not_acknowledged",),
     ),
     # effects
     Mutant(
         name="a call is made before its intent is durable",
-        file=LEDGER,
-        old="await self._write(task_id, number, started)",
-        new='self._core.state.put(("effect", task_id, number), started)\n        self._core.state.commit()',
+        file=PERFORMER,
+        old="await self.write(call.task_id, call.number, started)",
+        new='self._core.state.put(("effect", call.task_id, call.number), started)\n        '
+        "self._core.state.commit()",
         tests=(EFFECTS + "the_intent_is_durable_before_the_call_and_the_outcome_before_the_turn_goes_on",),
     ),
     Mutant(
         name="a call is made without its intent being written",
-        file=LEDGER,
-        old="await self._write(task_id, number, started)",
-        new="cell.effects[number] = started",
+        file=PERFORMER,
+        old="await self.write(call.task_id, call.number, started)",
+        new="cell.effects[call.number] = started",
         tests=(EFFECTS + "another_call_in_doubt_waits_for_a_decision_and_is_made_again_when_approved",),
     ),
     Mutant(
         name="the outcome of a call is not recorded",
-        file=LEDGER,
-        old="await self._write(task_id, number, done)",
+        file=PERFORMER,
+        old="await self.write(call.task_id, call.number, done)",
         new="pass",
         tests=(EFFECTS + "after_a_crash_recorded_outcomes_are_given_back_and_only_the_rest_is_done",),
     ),
     Mutant(
         name="a turn goes on before the outcome of its call is durable",
-        file=LEDGER,
-        old="await self._write(task_id, number, done)",
-        new='self._core.state.put(("effect", task_id, number), done)\n            self._core.state.commit()',
+        file=PERFORMER,
+        old="await self.write(call.task_id, call.number, done)",
+        new='self._core.state.put(("effect", call.task_id, call.number), done)\n            '
+        "self._core.state.commit()",
         tests=(EFFECTS + "the_intent_is_durable_before_the_call_and_the_outcome_before_the_turn_goes_on",),
     ),
     Mutant(

@@ -5,7 +5,7 @@ from unittest import mock
 import msgspec
 
 from kernelckpt.abc import EntryInfo
-from kernelckpt.kernel.calls.ledger import Ledger
+from kernelckpt.kernel.calls.performer import Performer
 from kernelckpt.kernel.host import Host
 from kernelckpt.kernel.joining import Joining
 from kernelckpt.kernel.state import KernelState
@@ -79,17 +79,17 @@ def no_sync_of_what_was_found():
 
 
 def outcome_not_recorded():
-    real = Ledger._write
+    real = Performer.write
 
     async def write(self, task_id, number, effect):
         if not effect.decided:
             await real(self, task_id, number, effect)
 
-    return mock.patch.object(Ledger, "_write", write)
+    return mock.patch.object(Performer, "write", write)
 
 
 def intent_not_durable():
-    real = Ledger._write
+    real = Performer.write
 
     async def write(self, task_id, number, effect):
         if effect.status is EffectStatus.STARTED:
@@ -98,7 +98,7 @@ def intent_not_durable():
         else:
             await real(self, task_id, number, effect)
 
-    return mock.patch.object(Ledger, "_write", write)
+    return mock.patch.object(Performer, "write", write)
 
 
 def timer_lost_on_restore():

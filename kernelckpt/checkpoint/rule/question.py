@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from kernelckpt.checkpoint.decoded_run import DecodedRun
 from kernelckpt.checkpoint.rule.unreadable import is_unreadable
-from kernelckpt.kernel.question import EFFECT_KEY
+from kernelckpt.kernel.question import EFFECT_KEY, left_in
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.effect import Effect
 from kernelckpt.model.tcb import Tcb
@@ -27,13 +27,14 @@ def question_faults(run: DecodedRun, row: Tcb) -> Iterator[str]:
     effects = run.records("effect", row.id, Effect)
     for item in approvals:
         if item.pending and item.key.startswith(EFFECT_KEY):
-            yield from _call_faults(item.key, effects)
+            yield from _call_faults(item, effects)
 
 
-def _call_faults(key: str, effects: Mapping[int, Effect]) -> Iterator[str]:
+def _call_faults(item: Approval, effects: Mapping[int, Effect]) -> Iterator[str]:
+    key, left = item.key, left_in(item)
     number = key.removeprefix(EFFECT_KEY).partition(".")[0]
     effect = effects.get(int(number)) if number.isascii() and number.isdecimal() else None
     if effect is None:
         yield f"the question {key!r} is about a call that is not there"
-    elif effect.decided:
+    elif effect.decided and int(number) not in left:
         yield f"the question {key!r} is about a call that is {effect.status.value} already"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from kernelckpt.codec.record import encode_record
 from kernelckpt.errors import GovernanceDenied
@@ -15,7 +16,7 @@ from kernelckpt.kernel.governance.quota import SPAWN
 from kernelckpt.kernel.new_task import Spawn
 from kernelckpt.kernel.question import question_about
 from kernelckpt.kernel.turn.calls import Gated, TurnCalls
-from kernelckpt.model.effect import Effect, EffectStatus
+from kernelckpt.model.effect import EffectStatus
 from kernelckpt.model.governance import AskUser
 
 
@@ -31,7 +32,7 @@ def pass_spawn(core: Core, task_id: str, spawn: Spawn, staged: int, calls: TurnC
     row, cell = core.state.row(task_id), core.cell(task_id)
     arguments = _arguments(spawn)
     encoded = msgspec.msgpack.encode([[], arguments])
-    occurrence, number = calls.count(SPAWN, argument_digest(encoded))
+    asked, number = calls.count(SPAWN, argument_digest(encoded))
     known = cell.effects.get(number) if number is not None else None
     if known is not None and number is not None:
         _as_decided(Gated(number, known, ""), core, task_id, calls)
@@ -40,10 +41,10 @@ def pass_spawn(core: Core, task_id: str, spawn: Spawn, staged: int, calls: TurnC
     core.state.commit(urgent=False)
     refusal = refusal_of(verdict, SPAWN)
     if refusal is not None:
-        calls.uncount(SPAWN, argument_digest(encoded))
+        calls.uncount(asked)
         raise refusal
     if isinstance(verdict, AskUser):
-        effect = Effect(SPAWN, argument_digest(encoded), occurrence, arguments=encoded)
+        effect = replace(asked, arguments=encoded)
         raise calls.gate_now(Gated(cell.take_number(), effect, verdict.reason))
 
 

@@ -105,7 +105,8 @@ def _request(core: Core, row: Tcb, reply: Message, gated: Mapping[str, str], pla
         core.state.append(row.id, "history", [encode_record(reply)])
         core.wake(row)
         return
-    calls = [planned_call(core, call.id, call.name, call.arguments) for call in reply.tool_calls]
+    turn = row.budget.turns
+    calls = [planned_call(core, call.id, call.name, call.arguments, turn) for call in reply.tool_calls]
     numbers = open_request(core.state, row.id, reply, calls, plan)
     meter = core.cell(row.id).meter or ContextMeter()
     active = replace(meter, last_activity_ms=core.clock.wall_ms())

@@ -38,7 +38,14 @@ from kernelckpt.model.tcb import Tcb
 
 class _Call(Protocol):
     def __call__(
-        self, task_id: str, tool: Tool, args: tuple[Any, ...], kwargs: dict[str, Any], calls: TurnCalls
+        self,
+        task_id: str,
+        tool: Tool,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        calls: TurnCalls,
+        *,
+        is_by_name: bool = ...,
     ) -> Awaitable[Any]: ...
 
 
@@ -59,7 +66,7 @@ class Turn(TurnMemory):
     def calls(self) -> TurnCalls:
         """The calls it makes."""
         if self._calls is None:
-            self._calls = TurnCalls(self._cell)
+            self._calls = TurnCalls(self._cell, self.number)
         return self._calls
 
     @property
@@ -183,7 +190,8 @@ class Turn(TurnMemory):
         self._still_open("call")
         self._staged.effects += 1
         self._core.redactor.refuse(tool, "tool")
-        return await self._call(self._row.id, self._core.tools.find(tool), (), arguments, self.calls)
+        found = self._core.tools.find(tool)
+        return await self._call(self._row.id, found, (), arguments, self.calls, is_by_name=True)
 
     # endings
 
@@ -314,6 +322,15 @@ class Turn(TurnMemory):
     def chosen(self) -> ending.Next | None:
         """The ending that was called, if one was."""
         return self._ending
+
+    def leaves_calls(self) -> bool:
+        """Whether it goes another way than an earlier attempt at it, which has made calls that it has not.
+
+        A turn that is taken back leaves its calls to the next one.
+        """
+        if isinstance(self._ending, ending.Rollback) or not self._cell.effects:
+            return False
+        return self.calls.hold_left()
 
     @property
     def stalled(self) -> bool:
