@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Hashable, Iterable
 
 from msgspec.structs import replace
 
@@ -10,6 +11,7 @@ from kernelckpt.errors import GovernanceError, RateLimitedError
 from kernelckpt.kernel.calls.request import calls_of, drop_request
 from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.lines import add_note
+from kernelckpt.kernel.turn.calls import identity_of
 from kernelckpt.model.effect import Effect, EffectStatus
 from kernelckpt.model.event import ToolErrorKind
 from kernelckpt.model.os_event import Rollbacked
@@ -71,20 +73,38 @@ def _forget_failures(core: Core, task_id: str) -> None:
 
     Calls alike of which one is open are left as they are: it may still write its outcome.
     """
-    alike: dict[tuple[str, bytes], list[tuple[int, Effect]]] = {}
+    alike: dict[Hashable, list[tuple[int, Effect]]] = {}
     for number, effect in core.cell(task_id).effects.items():
-        alike.setdefault((effect.name, effect.digest), []).append((number, effect))
+        alike.setdefault(identity_of(effect)[:-1], []).append((number, effect))
+    dropped: set[int] = set()
     for group in alike.values():
-        if any(effect.status is EffectStatus.STARTED for _, effect in group):
+        if any(effect.in_doubt for _, effect in group):
             continue
         left = 0
         for number, effect in sorted(group, key=lambda item: item[1].occurrence):
             if effect.status is EffectStatus.RAISED:
                 core.state.remove(("effect", task_id, number))
+                dropped.add(number)
                 continue
             if effect.occurrence != left:
                 core.state.put(("effect", task_id, number), replace(effect, occurrence=left))
             left += 1
+    _orphan(core, task_id, dropped)
+
+
+def _orphan(core: Core, task_id: str, dropped: set[int]) -> None:
+    """Let the calls within those that were dropped be found by whatever makes them next, in their order."""
+    effects, seen = core.cell(task_id).effects, Counter[Hashable]()
+    for effect in effects.values():
+        if not effect.turn:
+            alike = identity_of(effect)[1:-1]
+            seen[alike] = max(seen[alike], effect.occurrence + 1)
+    for number in sorted(number for number, effect in effects.items() if effect.within in dropped):
+        alike = identity_of(effects[number])[1:-1]
+        occurrence = 0 if effects[number].key else seen[alike]
+        orphan = replace(effects[number], within=0, turn=0, occurrence=occurrence)
+        seen[alike] += 1
+        core.state.put(("effect", task_id, number), orphan)
 
 
 def undo_request(core: Core, row: Tcb, reason: RollbackReason) -> None:

@@ -8,7 +8,7 @@ from effect_kit import World, crashed, restarted, run
 from kernel_kit import Recorder, kernel_of, settle
 
 from kernelckpt import CheckpointHook, MemoryStorage, TimedOut, tool, verify
-from kernelckpt.errors import EffectDenied, UsageError
+from kernelckpt.errors import EffectDenied, EffectError, UsageError
 
 
 class Yielding(World):
@@ -295,6 +295,30 @@ async def test_the_next_turn_after_one_that_was_taken_back_is_no_other_path():
 
     assert (await run(program, hooks=[Recorder()])).output == {"paid": 7}
     assert world.calls == [5, 7]
+
+
+async def test_what_a_call_had_done_before_it_raised_is_not_done_again_in_the_next_turn():
+    world = World()
+
+    async def program(turn):
+        @tool(effect="idempotent")
+        async def both():
+            await turn.effect(paying(world), 1)
+            await turn.effect(paying(world).options(key="b"), 1)
+            await turn.effect(paying(world), 1)
+            if turn.number == 1:
+                raise ValueError("half done")
+
+        try:
+            await turn.effect(paying(world).options(key="a"), 1)
+            await turn.effect(both)
+            await turn.effect(paying(world), 2)
+        except EffectError:
+            return turn.rollback(TimedOut())
+        return turn.complete("done")
+
+    assert (await run(program, hooks=[Recorder()])).text == "done"
+    assert world.calls == [1, 1, 1, 1, 2]
 
 
 async def test_a_run_that_waits_for_a_word_on_another_path_is_sound():

@@ -7,6 +7,9 @@ from msgspec import Struct
 from kernelckpt.errors import UsageError
 from kernelckpt.kernel.argument import milliseconds
 
+_MOST_STEPS = 10_000
+"""Pauses do not grow any more after so many tries."""
+
 
 class Retry(Struct, frozen=True):
     """How a call that can be repeated is tried again after it has raised, or has taken too long.
@@ -36,7 +39,7 @@ class Retry(Struct, frozen=True):
         """Milliseconds to wait when so many tries have failed."""
         longest = milliseconds(self.longest, "longest")
         pause = self.first * 1000
-        for _ in range(tries - 1):
+        for _ in range(min(tries - 1, _MOST_STEPS)):
             if pause >= longest:
                 break
             pause *= self.factor

@@ -85,11 +85,11 @@ class TurnCalls:
         """`turn` is the number of the turn, of which this is the first attempt or a later one."""
         self._cell = cell
         self._turn = turn
-        self._recorded = {identity_of(effect): number for number, effect in cell.effects.items()}
-        self._old = {identity_of(effect): n for n, effect in cell.effects.items() if not effect.turn}
+        self._recorded = {identity_of(effect): n for n, effect in cell.effects.items() if effect.turn}
+        self._old = {identity_of(effect)[1:]: n for n, effect in cell.effects.items() if not effect.turn}
         self._unasked = {number for number, effect in cell.effects.items() if _binds(effect, turn)}
         self._seen: dict[tuple[int, str, bytes], int] = {}
-        self._old_seen: dict[tuple[str, bytes], int] = {}
+        self._old_seen: dict[tuple[str, str | bytes], int] = {}
         self._keys: dict[tuple[int, str, str], bytes] = {}
         self._at_work: set[tuple[int, str, str | bytes]] = set()
         self._under_way = 0
@@ -134,11 +134,11 @@ class TurnCalls:
 
     def _known(self, asked: Effect) -> int | None:
         number = self._recorded.get(identity_of(asked))
-        if number is None and self._old and not asked.key:
-            alike = (asked.name, asked.digest)  # an earlier release has not told what is part of what
-            before = self._old_seen.get(alike, 0)
+        if number is None and self._old:
+            alike = (asked.name, asked.key or asked.digest)  # nobody has noted what they are part of
+            before = 0 if asked.key else self._old_seen.get(alike, 0)
             self._old_seen[alike] = before + 1
-            number = self._old.get((0, *alike, before))
+            number = self._old.get((*alike, before))
         effect = self._cell.effects.get(number) if number is not None else None
         if number is None or effect is None:
             return None
