@@ -232,6 +232,22 @@ async def test_what_was_idempotent_is_not_repeated_once_it_is_not_any_more():
     assert world.calls == [7]
 
 
+async def test_a_task_with_a_call_in_doubt_does_not_run_before_somebody_has_decided():
+    world, attempts = World(), []
+    saved, program = await died_in_a_call(world)
+
+    async def counting(turn):
+        attempts.append(turn.attempt)
+        return await program(turn)
+
+    async with kernel_of({"p": counting}, hooks=[Recorder(saved)]) as kernel:
+        await kernel.idle()
+        assert attempts == []
+        await kernel.approve("t", kernel.approvals()[0].key)
+        assert (await kernel.join("t")).ok
+    assert attempts == [2]
+
+
 # the key that the other side knows a call by
 
 
@@ -335,12 +351,10 @@ async def test_a_hook_that_is_not_durable_still_keeps_what_must_not_be_repeated(
 
     async with kernel_of({"p": program}, hooks=[hook]) as kernel:
         await kernel.submit("p", task_id="t")
-        if waits:
-            with anyio.fail_after(10):
-                await storage.waits.wait()
         await settle()
-        assert world.calls == ([] if waits else [7])
+        waited, called = storage.waits.is_set(), list(world.calls)
         storage.go.set()
+        assert (waited, called) == ((True, []) if waits else (False, [7]))
         assert (await kernel.join("t")).text == "paid"
     assert world.calls == [7]
 

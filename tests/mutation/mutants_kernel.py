@@ -5,6 +5,7 @@ from mutant import Mutant
 HOOK, POINTS, HOST = "checkpoint/hook.py", "kernel/hook_points.py", "kernel/host.py"
 MISSING, UNREAD = "kernel/missing.py", "log/unread_streams.py"
 PERFORMER, COMMIT = "kernel/calls/performer.py", "kernel/turn/commit.py"
+DOUBT, LEDGER, CALLS = "kernel/calls/doubt.py", "kernel/calls/ledger.py", "kernel/turn/calls.py"
 GOVERNING, RESTORE, STATE = "kernel/governance/governing.py", "kernel/restore.py", "kernel/state.py"
 CORE, INTAKE, RUNNER, SCHEDULER, WATCHED = (
     f"kernel/{name}.py" for name in ("core", "intake", "runner", "scheduler", "watched")
@@ -21,6 +22,7 @@ CANCEL, GOVERNED, JOIN = (
     f"tests/kernel/test_{name}.py::test_"
     for name in ("cancel_extend_forget", "governed_restore", "spawn_join")
 )
+IDENTITY, POLICIES = (f"tests/kernel/test_effect_{name}.py::test_" for name in ("identity", "policies"))
 MEND, SIGNALS, STOP, TURN = (
     f"tests/kernel/test_{name}.py::test_" for name in ("restore_mend", "signals", "stop_halt", "turn")
 )
@@ -124,8 +126,8 @@ KERNEL = (
     Mutant(
         name="an answer is acknowledged before it is durable",
         file=SCHEDULER,
-        old="status, by=by, reason=reason)\n        await self._durable(self.commit_number)",
-        new="status, by=by, reason=reason)",
+        old="reason=reason, outcome=outcome)\n        await self._durable(self.commit_number)",
+        new="reason=reason, outcome=outcome)",
         tests=(APPROVALS + "a_question_is_shown_and_an_answer_acknowledged_only_when_durable",),
     ),
     Mutant(
@@ -176,8 +178,8 @@ KERNEL = (
     Mutant(
         name="a commit that a hook missed is acknowledged",
         file=HOST,
-        old='if self._failure is not None:\n            raise SchedulerStopped("the kernel was halted")',
-        new='if False:\n            raise SchedulerStopped("the kernel was halted")',
+        old="def _confirm_up_to(self, commit: int) -> None:\n        if self._failure is not None:",
+        new="def _confirm_up_to(self, commit: int) -> None:\n        if False:",
         tests=(STOP + "a_commit_that_a_hook_missed_is_not_acknowledged",),
     ),
     # effects
@@ -212,11 +214,11 @@ KERNEL = (
         tests=(EFFECTS + "the_intent_is_durable_before_the_call_and_the_outcome_before_the_turn_goes_on",),
     ),
     Mutant(
-        name="a call in doubt is made again without asking",
+        name="a task with a call in doubt runs before anybody has decided",
         file=CORE,
         old='if effect.status is EffectStatus.STARTED and effect.policy == "ask":',
         new="if False:",
-        tests=(EFFECTS + "another_call_in_doubt_waits_for_a_decision_and_is_made_again_when_approved",),
+        tests=(POLICIES + "a_task_with_a_call_in_doubt_does_not_run_before_somebody_has_decided",),
     ),
     Mutant(
         name="the next turn is given the outcomes of the last one",
@@ -224,6 +226,62 @@ KERNEL = (
         old='core.state.remove(("effect", task_id, number))',
         new="pass",
         tests=(EFFECTS + "a_call_in_the_next_turn_is_made_anew",),
+    ),
+    Mutant(
+        name="a call that can be probed is made again without that",
+        file=DOUBT,
+        old="decided = await self._probed(call, effect)",
+        new="decided = replace(effect, status=EffectStatus.PLANNED)",
+        tests=(POLICIES + "a_probe_that_knows_the_call_gives_its_value_and_it_is_not_made_again",),
+    ),
+    Mutant(
+        name="a call in doubt that is to fail is made again",
+        file=DOUBT,
+        old="decided = settled(effect, EffectStatus.DENIED, error=text)",
+        new="decided = replace(effect, status=EffectStatus.PLANNED)",
+        tests=(POLICIES + "a_call_that_is_to_fail_raises_and_says_that_it_may_have_happened",),
+    ),
+    Mutant(
+        name="what must not be repeated waits no longer than other outputs",
+        file=PERFORMER,
+        old="await self._durability.wait_kept(commit)",
+        new="await self._durability.wait(commit)",
+        tests=(POLICIES + "a_hook_that_is_not_durable_still_keeps_what_must_not_be_repeated",),
+    ),
+    Mutant(
+        name="what must not be repeated is done where nothing is kept",
+        file=PERFORMER,
+        old="if tool.effect is EffectPolicy.IDEMPOTENT or self._durability.keeps:",
+        new="if True:",
+        tests=(POLICIES + "calls_that_must_not_be_repeated_are_refused_where_nothing_keeps_them",),
+    ),
+    Mutant(
+        name="a rerun that goes another way is not held up",
+        file=LEDGER,
+        old="left = () if effect.policy is EffectPolicy.IDEMPOTENT else await calls.left()",
+        new="left = ()",
+        tests=(IDENTITY + "another_path_waits_for_a_human_who_is_shown_both",),
+    ),
+    Mutant(
+        name="a rerun that ends without a call is not held up",
+        file=RUNNER,
+        old="elif turn.calls.gated or turn.leaves_calls():",
+        new="elif turn.calls.gated:",
+        tests=(IDENTITY + "a_path_that_leaves_a_call_out_waits_for_a_human",),
+    ),
+    Mutant(
+        name="calls alike are made at the same time",
+        file=CALLS,
+        old="if mark in self._at_work:",
+        new="if False:",
+        tests=(IDENTITY + "calls_alike_at_the_same_time_need_keys",),
+    ),
+    Mutant(
+        name="a call within another is taken for one beside it",
+        file=CALLS,
+        old="within = inside[1] if inside is not None and inside[0] is self else 0",
+        new="within = 0",
+        tests=(IDENTITY + "a_call_within_a_call_is_another_than_one_alike_beside_it",),
     ),
     # commits
     Mutant(
