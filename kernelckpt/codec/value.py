@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from kernelckpt.codec.envelope import MAX_PAYLOAD_BYTES
 from kernelckpt.codec.exact import check_exact
 from kernelckpt.codec.plain import check_plain
 from kernelckpt.codec.typed import decode_typed, refuse_ext
@@ -32,6 +33,17 @@ def dumped(value: Any) -> Any:
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=dumped)
+
+
+LARGEST_BYTES = MAX_PAYLOAD_BYTES // 2
+"""What a call is given or has returned must not be larger: what no record can hold would halt the kernel."""
+
+
+def check_size(data: bytes, path: str) -> None:
+    """Raise `InvalidValueError` for the bytes of a value that is too large to be kept."""
+    if len(data) > LARGEST_BYTES:
+        message = f"{path}: {len(data)} bytes, more than {LARGEST_BYTES}"
+        raise InvalidValueError(message, path=path, hint="put it elsewhere, and keep where it is")
 
 
 class ValueCodec:

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from kernelckpt.codec.value import ValueCodec
+from kernelckpt.codec.value import ValueCodec, check_size
 from kernelckpt.errors import DecodeError, InvalidValueError, UsageError
 from kernelckpt.kernel.argument import check_text, texts
 from kernelckpt.kernel.calls.call_record import settled
@@ -71,6 +71,7 @@ def answer(
             hint = "silence counts as denied; the task may ask under another key"
             raise UsageError(f"the time to answer {key!r} of task {task_id!r} is over", hint=hint)
     data = None if outcome is UNSET else _outcome(core, task_id, keys, outcome)
+    check_size(data or b"", "outcome")
     named = tuple(_name_of(core, task_id, key) for key in dict.fromkeys(keys))
     is_settled = False
     for number in [found[key][0] for key in dict.fromkeys(keys)]:

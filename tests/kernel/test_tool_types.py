@@ -13,7 +13,7 @@ import pytest
 from effect_kit import World, crashed, restarted, run
 from kernel_kit import kernel_of
 
-from kernelckpt import Message, ToolCall, tool
+from kernelckpt import CheckpointHook, MemoryStorage, Message, ToolCall, tool
 from kernelckpt.errors import EffectError, InvalidValueError
 
 
@@ -233,6 +233,22 @@ async def test_a_large_value_is_kept_whole_and_shown_to_a_model_by_its_beginning
     async with kernel_of({"p": program}, tools=[tool(name="f")(f)]) as kernel:
         await kernel.submit("p", task_id="t")
         assert (await kernel.join("t")).output == [True, 5_000_000]
+
+
+@pytest.mark.parametrize(("value", "size"), [("x" * 2**25, 2**25 + 5), (["\0" * 6_000_000], 36_000_004)])
+async def test_a_value_that_no_record_could_hold_is_an_error_and_the_kernel_goes_on(value, size):
+    def f():
+        return value
+
+    async def program(turn):
+        if turn.number == 1:
+            return turn.request(Message.assistant("", [ToolCall("c1", "f", {})]))
+        return turn.complete(turn.messages[-1].text)
+
+    hooks = [CheckpointHook(MemoryStorage())]
+    told = (await run(program, tools=[tool(name="f")(f)], hooks=hooks)).text
+    assert f"{size} bytes" in told
+    assert "more than 33554432" in told
 
 
 async def test_a_function_whose_value_is_not_what_it_declares_has_raised():

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from kernelckpt.codec.value import dumped
+from kernelckpt.codec.value import check_size, dumped
 from kernelckpt.errors import EffectDenied, EffectError, GovernanceDenied, InvalidValueError, UsageError
 from kernelckpt.kernel.calls.call_record import argument_digest
 from kernelckpt.kernel.calls.doubt import MAY_HAVE_HAPPENED, Doubt
@@ -137,6 +137,7 @@ class Ledger:
             raise UsageError(f"{KEY_PARAMETER} of {tool.name} is given by the ledger", hint=hint)
         with self._core.redactor.errors():
             given = _encoded(args, kwargs, tool.name)
+            check_size(given, f"arguments of {tool.name}")
             if is_by_name:
                 tool.parameters.bound(msgspec.msgpack.decode(given)[1])
         return given

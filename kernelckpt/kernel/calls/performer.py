@@ -15,6 +15,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from msgspec.structs import replace
 
 from kernelckpt.abc import Clock
+from kernelckpt.codec.value import check_size
 from kernelckpt.errors import ToolError, TurnEnded
 from kernelckpt.kernel.calls.call_record import given_up, settled
 from kernelckpt.kernel.calls.tool import Tool
@@ -115,7 +116,9 @@ class Performer:
         Raises:
             InvalidValueError: the value cannot be kept.
         """
-        data = self._core.redactor.value(tool.returns, value, f"the value of {tool.name}")
+        path = f"the value of {tool.name}"
+        data = self._core.redactor.value(tool.returns, value, path)
+        check_size(data, path)
         return settled(started, EffectStatus.RETURNED, outcome=data)
 
     def _raised(self, started: Effect, tool: Tool, error: BaseException) -> Effect:

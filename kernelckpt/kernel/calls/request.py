@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from kernelckpt.codec.record import encode_record
+from kernelckpt.codec.value import LARGEST_BYTES
 from kernelckpt.kernel.cell import Cell
 from kernelckpt.kernel.context.spooling import spool
 from kernelckpt.kernel.state import KernelState
@@ -94,6 +95,9 @@ def _shown(value: object) -> tuple[str, bool]:
     if isinstance(value, str):
         return value, False
     try:
-        return msgspec.json.encode(value).decode(), False
+        text = msgspec.json.encode(value)
     except (TypeError, ValueError) as error:
         return f"the value has no JSON form: {error}", True
+    if len(text) > LARGEST_BYTES:  # what JSON escapes takes up to six times as much
+        return f"the value has {len(text)} bytes of JSON, more than {LARGEST_BYTES}", True
+    return text.decode(), False
