@@ -27,6 +27,7 @@ NAMES = (
     "throughput",
     "slow_disk",
     "latency",
+    "effects",
     "kernel",
     "restore",
     "listing",
