@@ -8,7 +8,7 @@ from effect_kit import Stuck, World, crashed, restarted, run
 from governed_kit import ASK, rules
 from kernel_kit import Recorder, kernel_of, kinds, settle
 
-from kernelckpt import CheckpointHook, Hook, MemoryStorage, Message, NotDone, ToolCall, tool
+from kernelckpt import CheckpointHook, Hook, MemoryStorage, Message, NotDone, Redaction, ToolCall, tool
 from kernelckpt.errors import EffectDenied, EffectError, InvalidValueError, UsageError
 
 
@@ -272,6 +272,27 @@ async def test_a_repeated_call_is_given_the_key_of_the_first_and_another_call_an
     first, again, *others = world.keys
     assert again == first
     assert len({first, *others}) == 4
+
+
+@pytest.mark.parametrize("redaction", [None, Redaction(patterns={"hex": "[0-9a-f]{8}"})])
+async def test_the_key_of_a_repeated_call_is_the_same_whatever_is_taken_for_a_secret(redaction):
+    world, under_way = World(), anyio.Event()
+
+    @tool(effect="idempotent")
+    async def charge(amount, idempotency_key):
+        world.keys.append(idempotency_key)
+        if len(world.keys) == 1:
+            under_way.set()
+            await anyio.sleep_forever()
+        return amount
+
+    async def program(turn):
+        return turn.complete(output=await turn.effect(charge, 7))
+
+    saved = await crashed(program, under_way, redaction=redaction)
+    assert (await restarted(program, saved, redaction=redaction)).output == 7
+    assert len(world.keys) == 2
+    assert len(set(world.keys)) == 1
 
 
 async def test_the_key_that_was_chosen_is_the_one_that_is_given():

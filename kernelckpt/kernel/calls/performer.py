@@ -95,11 +95,12 @@ class Performer:
 
     async def _outcome(self, started: Effect, tool: Tool, arguments: Arguments) -> Effect:
         try:
+            if tool.timeout is None:
+                return self.returned(started, tool, await tool.run(*arguments, started.token))
             with _alarm(self._core.clock, tool.timeout) as scope:
-                value = await tool.run(*arguments, started.token)
-            if scope is not None and scope.cancelled_caught:
-                return self._timed_out(started, tool)
-            return self.returned(started, tool, value)
+                return self.returned(started, tool, await tool.run(*arguments, started.token))
+            assert scope.cancelled_caught, "nothing else leaves it without a value"
+            return self._timed_out(started, tool)
         except CancelledError as error:
             if is_cancelled() or self._core.is_stopping() or (not started.call_id and was_cancelled_here()):
                 raise  # nobody knows what became of the call: it stays begun
@@ -182,11 +183,8 @@ class Performer:
 
 
 @contextmanager
-def _alarm(clock: Clock, seconds: float | None) -> Iterator[anyio.CancelScope | None]:
+def _alarm(clock: Clock, seconds: float) -> Iterator[anyio.CancelScope]:
     """Cancel what is within after so many seconds of a clock."""
-    if seconds is None:
-        yield None
-        return
     with anyio.CancelScope() as scope:
         alarm = asyncio.ensure_future(_sleep(clock, seconds))
         alarm.add_done_callback(lambda done: None if done.cancelled() else scope.cancel())

@@ -71,7 +71,7 @@ IDENTITIES: dict[type[Any], frozenset[str]] = {
         # what the kernel keeps of it
         KernelTotals: "attention",
         QueuedSignal: "task_id",
-        Effect: "name digest call_id error_kind",
+        Effect: "name digest call_id error_kind key token",
         SpooledResult: "call_id tool",
         MilestoneProgress: "phase_id",
         AuditEntry: "tool call_id stage",
