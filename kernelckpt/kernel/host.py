@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Any, Self
@@ -11,11 +11,9 @@ from typing import Any, Self
 import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
-from msgspec import Struct
 
-from kernelckpt.abc import Clock, Commit, Key, RestoredState, RuntimeHook
+from kernelckpt.abc import Clock, Commit, RuntimeHook
 from kernelckpt.errors import SchedulerStopped, UsageError
-from kernelckpt.kernel import restore
 from kernelckpt.kernel.argument import milliseconds
 from kernelckpt.kernel.calls.performer import Durability
 from kernelckpt.kernel.calls.tool import Tools
@@ -24,11 +22,10 @@ from kernelckpt.kernel.core import Core, result_of
 from kernelckpt.kernel.error_text import error_text
 from kernelckpt.kernel.governance import governing
 from kernelckpt.kernel.hook_points import HookPoints
+from kernelckpt.kernel.hosted_state import HostedState
 from kernelckpt.kernel.program import Programs
-from kernelckpt.kernel.restore import Rehearsal, RestoreReport
 from kernelckpt.kernel.runner import Runner
 from kernelckpt.kernel.settings import Settings
-from kernelckpt.kernel.steps import Steps, finished
 from kernelckpt.kernel.timers import Timers
 from kernelckpt.model.result import LoopResult
 
@@ -47,7 +44,7 @@ class End:
         self.result = result
 
 
-class Host:
+class Host(HostedState):
     """What `Scheduler` is made of: a `KernelHost` that runs what is ready and stops cleanly."""
 
     def __init__(
@@ -61,10 +58,9 @@ class Host:
         clock: Clock,
     ) -> None:
         """See `Scheduler`."""
-        self._run_id = settings.run_id
-        self._clock = clock
+        core = Core(programs, tools, clock, settings, on_commit=self._on_commit)
+        super().__init__(core, settings.run_id, clock)
         self._hooks = HookPoints(hooks, self.halt)
-        self._core = Core(programs, tools, clock, settings, on_commit=self._on_commit)
         self._core.is_stopping = self._is_stopping
         self._core.on_ready = self._pump
         self._core.on_ask = self._confirm_soon
@@ -80,14 +76,12 @@ class Host:
         self._quiet = anyio.Event()
         self._stopping = anyio.Event()
         self._stopped = anyio.Event()
-        self._open = False
         self._starting = 0
         self._at_work: set[str] = set()
         self._entered = False
         self._early_stop: float | None = None
         self._confirmed = 0
         self._failure: BaseException | None = None
-        self._restored: RestoreReport | None = None
         self._ends: dict[str, End] = {}
         self._callbacks: list[Callable[[], None]] = []
 
@@ -321,56 +315,7 @@ class Host:
             if then is not None:
                 then()
 
-    # the kernel as a hook sees it
-
-    @property
-    def run_id(self) -> str:
-        """The run's name."""
-        return self._run_id
-
-    @property
-    def clock(self) -> Clock:
-        """The source of time."""
-        return self._clock
-
-    @property
-    def commit_number(self) -> int:
-        """The number of the newest commit in this process."""
-        return self._core.state.number
-
-    @property
-    def turn(self) -> int:
-        """Turns committed by all tasks over the life of the run."""
-        return self._core.state.totals.turn
-
-    def rehearse(self, state: RestoredState) -> Sequence[str]:
-        """What is missing here to go on from a state."""
-        return finished(self.rehearsing(state)).missing
-
-    def restore(self, state: RestoredState, *, downtime_ms: int | None, notes: Sequence[str]) -> None:
-        """Go on from a state; see `KernelHost.restore`."""
-        with self._core.redactor.errors():
-            rehearsal = finished(self.rehearsing(state))
-        finished(self.restoring(rehearsal, downtime_ms=downtime_ms, notes=notes))
-
-    def rehearsing(self, state: RestoredState) -> Steps[Rehearsal]:
-        """Load a state and see what is missing here to go on from it, in steps."""
-        return restore.rehearse(self._core, state)
-
-    def restoring(
-        self, rehearsal: Rehearsal, *, downtime_ms: int | None, notes: Sequence[str]
-    ) -> Steps[None]:
-        """Go on from a state that was rehearsed, in steps."""
-        if self._open or self._restored is not None:
-            raise UsageError("this kernel has a state already", hint="let one hook restore, on start")
-        with self._core.redactor.errors():
-            self._restored = yield from restore.take_over(
-                self._core, self._run_id, rehearsal, downtime_ms, notes
-            )
-
-    def scan(self) -> Iterator[tuple[Key, Struct | bytes | None]]:
-        """All live records, one at a time."""
-        return self._core.state.scan()
+    # what hooks ask of it
 
     def start_soon(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Run a coroutine until the kernel ends; what it raises halts the kernel."""
@@ -387,10 +332,6 @@ class Host:
     def call_at_end(self, callback: Callable[[], None]) -> None:
         """Call back when the scheduler has been left."""
         self._callbacks.append(callback)
-
-    def report(self, kind: str, **facts: Any) -> None:
-        """Emit an event of the kernel."""
-        self._core.events.alarm(kind, **facts)
 
     def _accepting(self) -> AbstractContextManager[None]:
         """What a call from outside is made within: it raises if the kernel takes none."""
