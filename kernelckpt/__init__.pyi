@@ -37,6 +37,7 @@ from .model.capability import (
     CapabilityLease,
     CapabilityManifest,
 )
+from .model.charge import Charge
 from .model.context import CompressionNote, Context, Handoff, Plan, PlanStep
 from .model.context_config import ContextConfig
 from .model.effect import Effect, EffectPolicy, EffectStatus
@@ -115,6 +116,7 @@ __all__ = [
     "CapabilityKind",
     "CapabilityLease",
     "CapabilityManifest",
+    "Charge",
     "CheckpointHook",
     "CheckpointInfo",
     "Clock",

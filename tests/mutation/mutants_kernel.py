@@ -14,6 +14,7 @@ CORE, INTAKE, RUNNER, SCHEDULER, WATCHED = (
 FAILURES, START, TRIGGERS = (
     f"tests/checkpoint/test_hook_{name}.py::test_" for name in ("failures", "start", "triggers")
 )
+CHARGES = "tests/kernel/test_charges.py::test_"
 CONTEXTS = "tests/checkpoint/test_unread_contexts.py::test_"
 APPROVALS, EFFECTS, EVENTS, INBOX = (
     f"tests/kernel/test_{name}.py::test_" for name in ("approvals", "effects", "events", "inbox")
@@ -190,6 +191,13 @@ KERNEL = (
         new='self._core.state.put(("effect", call.task_id, call.number), started)\n        '
         "self._core.state.commit()",
         tests=(EFFECTS + "the_intent_is_durable_before_the_call_and_the_outcome_before_the_turn_goes_on",),
+    ),
+    Mutant(
+        name="what a call costs is charged before its outcome is written down",
+        file="kernel/calls/charging.py",
+        old="put_charge(core, task_id, charge)",
+        new="put_charge(core, task_id, charge)\n    core.state.commit()",
+        tests=(CHARGES + "wherever_the_process_dies_what_was_charged_is_what_the_recorded_calls_have_cost",),
     ),
     Mutant(
         name="a call is made without its intent being written",

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from msgspec.structs import replace
 
 from kernelckpt.kernel.calls.call_record import given_up, settled
+from kernelckpt.kernel.calls.charging import charged
 from kernelckpt.kernel.calls.performer import Call, Performer
 from kernelckpt.kernel.calls.tool import NotDone, Tool
 from kernelckpt.kernel.cancellation import absorb_cancellation, is_cancelled
@@ -78,6 +79,7 @@ class Doubt:
             return effect
         if decided.decided:
             self._performer.cell_at_work(call.task_id)
+            decided = charged(self._core, call.task_id, decided, call.tool)
             await self._performer.write(call.task_id, call.number, decided)
         return decided
 

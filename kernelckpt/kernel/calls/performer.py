@@ -18,6 +18,7 @@ from kernelckpt.abc import Clock
 from kernelckpt.codec.value import check_size
 from kernelckpt.errors import ToolError, TurnEnded
 from kernelckpt.kernel.calls.call_record import given_up, settled
+from kernelckpt.kernel.calls.charging import charged
 from kernelckpt.kernel.calls.tool import Tool
 from kernelckpt.kernel.cancellation import absorb_cancellation, is_cancelled, was_cancelled_here
 from kernelckpt.kernel.cell import Cell
@@ -84,8 +85,12 @@ class Performer:
         await self.write(call.task_id, call.number, started)
         await checkpoint_if_cancelled()  # it may have become durable just as the task was cancelled
         done = self._core.redactor.record(await self._outcome(started, call.tool, call.arguments))
-        if self._core.state.find_cell(call.task_id) is cell and call.number in cell.effects:
+        is_kept = self._core.state.find_cell(call.task_id) is cell
+        done = charged(self._core, call.task_id if is_kept else None, done, call.tool)
+        if is_kept and call.number in cell.effects:
             await self.write(call.task_id, call.number, done)
+        elif call.tool.charge is not None:
+            self._core.state.commit(urgent=False)
         return done
 
     def _started(self, call: Call, effect: Effect) -> Effect:

@@ -17,6 +17,7 @@ from kernelckpt.kernel.argument import check_name, listed, milliseconds
 from kernelckpt.kernel.calls.parameters import KEY_PARAMETER, Parameters, signature_of
 from kernelckpt.kernel.calls.retry import ONCE, Retry
 from kernelckpt.kernel.calls.returned import returned_by
+from kernelckpt.model.charge import Charge
 from kernelckpt.model.effect import EffectPolicy
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -38,6 +39,7 @@ class Tool:
         key: what a call of it is known by to the ledger; "" for its arguments.
         timeout: seconds after which a call is given up; None for never.
         retry: how it is tried again.
+        charge: what a call has cost, by what it returned; None for nothing.
     """
 
     def __init__(self, fn: Callable[..., Any], *, name: str) -> None:
@@ -49,6 +51,7 @@ class Tool:
         self.key = ""
         self.timeout: float | None = None
         self.retry = ONCE
+        self.charge: Callable[[Any], Charge] | None = None
         self.description = inspect.getdoc(fn) or ""
         self._is_async = inspect.iscoroutinefunction(inspect.unwrap(fn))
         signature = signature_of(fn)
@@ -62,6 +65,7 @@ class Tool:
         probe: Callable[..., Any] | None = None,
         timeout: float | None = None,
         retry: Retry | None = None,
+        charge: Callable[[Any], Charge] | None = None,
     ) -> Self:
         """The same tool, called in another way; what is not given stays.
 
@@ -72,6 +76,7 @@ class Tool:
             probe: asks the other side what became of a call, for policy "probe", which it implies.
             timeout: seconds after which a call is given up. Unless it is idempotent it is in doubt then.
             retry: how a call is tried again that has raised; only if it is idempotent or can be probed.
+            charge: what a call has cost, by what it returned.
 
         Raises:
             UsageError: these do not go together.
@@ -90,6 +95,8 @@ class Tool:
             made.timeout = timeout
         if retry is not None:
             made.retry = retry
+        if charge is not None:
+            made.charge = charge
         if probe is not None and made.effect is not EffectPolicy.PROBE:
             raise UsageError(f"{self.name} is {made.effect.value} and has a probe", hint='use "probe"')
         made.check()
@@ -165,6 +172,7 @@ def tool(
     probe: Callable[..., Any] | None = ...,
     timeout: float | None = ...,
     retry: Retry | None = ...,
+    charge: Callable[[Any], Charge] | None = ...,
 ) -> Callable[[_F], Tool]: ...
 
 
@@ -176,6 +184,7 @@ def tool(
     probe: Callable[..., Any] | None = None,
     timeout: float | None = None,
     retry: Retry | None = None,
+    charge: Callable[[Any], Charge] | None = None,
 ) -> Tool | Callable[[Any], Tool]:
     """Make a function a tool.
 
@@ -191,6 +200,8 @@ def tool(
             `NotDone()`; if it raises, a human decides.
         timeout: seconds after which a call is given up.
         retry: how it is tried again.
+        charge: what a call has cost, by what it returned. The task is charged in the commit that records the
+            outcome: once, however often the turn is run. If this raises, the call counts as one that did.
 
     Raises:
         UsageError: no such `effect`, or these do not go together.
@@ -202,7 +213,7 @@ def tool(
     def wrap(function: Callable[..., Any]) -> Tool:
         made = Tool(function, name=name or effect_name(function))
         assert made.returns is not None, "found out here, before any call"
-        return made.options(policy=effect, probe=probe, timeout=timeout, retry=retry)
+        return made.options(policy=effect, probe=probe, timeout=timeout, retry=retry, charge=charge)
 
     return wrap if fn is None else wrap(fn)
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from msgspec.structs import replace
-
 from kernelckpt.codec.plain import check_plain
 from kernelckpt.codec.record import unshared
 from kernelckpt.errors import UsageError
 from kernelckpt.kernel.argument import (
-    check_amount,
     check_text,
     checked_message,
     kept_reason,
@@ -23,12 +20,14 @@ from kernelckpt.kernel.governance.pass_spawn import pass_spawn
 from kernelckpt.kernel.program import Program
 from kernelckpt.kernel.question import KERNEL_KEYS
 from kernelckpt.kernel.spawn import make_spawn
+from kernelckpt.kernel.spending import check_charge, put_charge
 from kernelckpt.kernel.turn import ending
 from kernelckpt.kernel.turn.calls import Gated, TurnCalls
 from kernelckpt.kernel.turn.memory import TurnMemory
 from kernelckpt.kernel.turn.staged import Staged
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.budget import SchedulerBudget
+from kernelckpt.model.charge import Charge
 from kernelckpt.model.message import Message, Role
 from kernelckpt.model.process import AgentIsolation, AgentRole
 from kernelckpt.model.rollback import RollbackReason
@@ -142,23 +141,18 @@ class Turn(TurnMemory):
     def spend(self, tokens: int = 0, cost_micros: int = 0) -> None:
         """Charge the task, at once: what is spent stays spent even when the turn is aborted.
 
+        A turn that is run again spends again. What a call through the ledger costs is charged once by
+        `tool(charge=...)`, however often its turn is run.
+
         Spent after the task was forgotten, it is charged to the kernel alone.
 
         Raises:
             InvalidValueError: not a whole number of 0 or more.
         """
-        totals = self._core.state.totals
-        check_amount(tokens, "tokens", totals.total_tokens)
-        check_amount(cost_micros, "cost_micros", totals.cost_micros)
-        if self._core.state.find_cell(self._row.id) is self._cell:
-            row = self._core.state.row(self._row.id)
-            spent = replace(
-                row.budget,
-                total_tokens=row.budget.total_tokens + tokens,
-                cost_micros=row.budget.cost_micros + cost_micros,
-            )
-            self._core.state.put_row(replace(row, budget=spent))
-        self._core.touch_totals(tokens=tokens, cost_micros=cost_micros)
+        charge = Charge(tokens, cost_micros)
+        check_charge(self._core, charge)
+        is_kept = self._core.state.find_cell(self._row.id) is self._cell
+        put_charge(self._core, self._row.id if is_kept else None, charge)
         self._core.state.commit(urgent=False)
 
     # calls
