@@ -187,6 +187,7 @@ def _mend(core: Core, row: Tcb, mended: _Mended) -> None:
     row = core.state.row(row.id)
     if row.state.kind is StateKind.RUNNING:
         mended.interrupted.append(row.id)
+        core.events.emit("discarded", row.id, row.budget.turns + 1)
         row = replace(row, state=TaskState.READY)
         core.state.put_row(row)
     effects = core.cell(row.id).effects.values()

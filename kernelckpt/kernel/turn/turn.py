@@ -135,7 +135,13 @@ class Turn(TurnMemory):
         return child
 
     def emit(self, delta: Any) -> None:
-        """Show a draft to whoever listens to `kernel.events()`, redacted; nothing of it is kept."""
+        """Show a draft to whoever listens to `kernel.events()`, redacted; nothing of it is kept.
+
+        If the turn is lost they are told: the event "discarded" takes back its drafts. What runs on when the
+        turn is over shows nothing any more.
+        """
+        if self._over:
+            return
         self._core.events.emit("draft", self._row.id, self.number, delta=delta)
 
     def spend(self, tokens: int = 0, cost_micros: int = 0) -> None:
