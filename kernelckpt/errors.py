@@ -16,6 +16,7 @@ KernelCkptError
 │   ├── GovernanceDenied        a stage denied it
 │   └── RateLimitedError        not yet: it was done too often
 ├── ToolError                   raised by tools, to say how they failed
+├── ProviderError               a model's provider gave an error for an answer, or only a part of one
 ├── SchedulerStopped            the kernel stopped before the answer was there
 ├── StorageError                the storage could not do what was asked
 │   ├── StorageUrlError         the URL names no storage that can be opened
@@ -199,6 +200,16 @@ class ToolError(KernelCkptError):
 
 
 _TOOL_ERROR_KINDS = ("recoverable", "fatal", "provider_failure", "timeout", "user_interrupt")
+
+
+class ProviderError(KernelCkptError):
+    """A model's provider answered with an error, or its answer was cut off before its end.
+
+    Attributes:
+        kind: what the provider calls it, as `overloaded_error`; "incomplete" for an answer cut off.
+    """
+
+    kind: str = ""
 
 
 class SchedulerStopped(KernelCkptError):  # noqa: N818 - a public name
