@@ -34,12 +34,12 @@ from kernelckpt import (
     Scheduler,
     SchedulerBudget,
     Tool,
+    ToolSchema,
     Turn,
     tool,
 )
 from kernelckpt.adapters import ModelReply, Prices, TextDelta, openai
 from kernelckpt.errors import EffectError
-from kernelckpt.model.capability import ToolSchema
 
 BASE_URL = os.environ.get("OPENAI_BASE_URL", "http://localhost:11434/v1")
 MODEL = os.environ.get("OPENAI_MODEL", "llama3.2")

@@ -36,6 +36,7 @@ from .model.capability import (
     CapabilityKind,
     CapabilityLease,
     CapabilityManifest,
+    ToolSchema,
 )
 from .model.charge import Charge
 from .model.context import CompressionNote, Context, Handoff, Plan, PlanStep
@@ -216,6 +217,7 @@ __all__ = [
     "ToolError",
     "ToolRateLimit",
     "ToolResultPart",
+    "ToolSchema",
     "Turn",
     "Urgency",
     "UserInterrupt",

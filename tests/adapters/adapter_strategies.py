@@ -2,9 +2,8 @@
 
 from hypothesis import strategies as st
 
-from kernelckpt import Audio, Image, Message, Role, Text, ToolCall, ToolResultPart
+from kernelckpt import Audio, Image, Message, Role, Text, ToolCall, ToolResultPart, ToolSchema
 from kernelckpt.adapters import Usage
-from kernelckpt.model.capability import ToolSchema
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 said = text.filter(bool)

@@ -2,10 +2,9 @@
 
 import pytest
 
-from kernelckpt import Audio, Image, Message, Role, Text, ToolCall, ToolResultPart
+from kernelckpt import Audio, Image, Message, Role, Text, ToolCall, ToolResultPart, ToolSchema
 from kernelckpt.adapters import CallDelta, StopReason, TextDelta, Usage, anthropic
 from kernelckpt.errors import DecodeError, InvalidValueError, ProviderError
-from kernelckpt.model.capability import ToolSchema
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 TEXT = {"type": "text", "text": "Hello.", "citations": None}

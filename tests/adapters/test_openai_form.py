@@ -2,10 +2,9 @@
 
 import pytest
 
-from kernelckpt import Audio, Image, Message, Role, Text, ToolCall, ToolResultPart
+from kernelckpt import Audio, Image, Message, Role, Text, ToolCall, ToolResultPart, ToolSchema
 from kernelckpt.adapters import CallDelta, StopReason, TextDelta, Usage, openai
 from kernelckpt.errors import DecodeError, InvalidValueError, ProviderError
-from kernelckpt.model.capability import ToolSchema
 
 WEATHER = {
     "type": "object",

@@ -1,9 +1,10 @@
 """Every bug that is planted, by the room it is planted into."""
 
+from mutants_adapters import ADAPTERS
 from mutants_kernel import KERNEL
 from mutants_listing import LISTING
 from mutants_log import LOG
 from mutants_sealing import SEALING
 from mutants_storage import STORAGE
 
-MUTANTS = (*STORAGE, *LOG, *LISTING, *SEALING, *KERNEL)
+MUTANTS = (*STORAGE, *LOG, *LISTING, *SEALING, *KERNEL, *ADAPTERS)
