@@ -12,6 +12,8 @@ from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
+from kernelckpt.model.command import CommandOutcome, PostedCommand
+
 Key: TypeAlias = tuple[str, str, int]
 """What a record is kept under: (kind, task, n). `task` is "" for records of the whole kernel."""
 
@@ -62,11 +64,19 @@ class BlobInfo(Struct, frozen=True):
 
 
 class PostedMessage(Struct, frozen=True):
-    """Something put into a run's inbox from outside; `order` says how to sort them."""
+    """Something put into a run's inbox from outside.
+
+    Attributes:
+        message_id: its id; "" where damage hides it.
+        order: says how to sort them.
+        data: what was posted.
+        damage: empty, or why it cannot be read; it hides no other message.
+    """
 
     message_id: str
     order: int
     data: bytes
+    damage: str = ""
 
 
 class StorageBackend(ABC):
@@ -226,11 +236,15 @@ class StorageBackend(ABC):
 
     @abstractmethod
     async def posted(self, run_id: str) -> Sequence[PostedMessage]:
-        """The run's inbox, oldest first."""
+        """The run's inbox, oldest first.
+
+        Nothing is listed without what had been acknowledged before it was posted, unless that was deleted.
+        Damaged messages are listed, before the others, with `damage` set.
+        """
 
     @abstractmethod
     async def delete_posted(self, run_id: str, message_ids: Sequence[str]) -> None:
-        """Remove messages from the inbox; missing ones are no error."""
+        """Remove messages from the inbox, durably; missing ones are no error."""
 
     @abstractmethod
     async def list_runs(self) -> Sequence[str]:
@@ -429,11 +443,35 @@ class PatientHost(Protocol):
 
 
 @runtime_checkable
+class CommandHost(Protocol):
+    """What a `KernelHost` offers besides if it takes commands that others have posted for it."""
+
+    def take_command(self, posted: PostedCommand) -> CommandOutcome:
+        """Do what is asked, in one commit with the record of what came of it.
+
+        A command that is found again is known by its id: the record is returned, and nothing is done. One
+        that cannot be done is an outcome too, never an error.
+
+        Raises:
+            SchedulerStopped: nothing is taken any more; it is to be left in the inbox.
+        """
+
+    def taken_commands(self) -> Sequence[str]:
+        """The ids of the commands that are remembered."""
+
+    def forget_commands(self, command_ids: Sequence[str]) -> None:
+        """Remember them no longer: they have been deleted from the inbox, durably."""
+
+
+@runtime_checkable
 class RuntimeHook(Protocol):
     """An object the scheduler calls at fixed points of its life. `Hook` gives each point a default."""
 
     async def on_start(self, kernel: KernelHost) -> None:
         """Called on entering the scheduler, before any turn; may call `kernel.restore`."""
+
+    async def on_open(self, kernel: KernelHost) -> None:
+        """Called when all hooks have started, still before any turn."""
 
     def on_commit(self, kernel: KernelHost, commit: Commit) -> None:
         """Called synchronously within each commit; must be cheap and must not raise."""
@@ -461,6 +499,9 @@ class Hook:
     """A `RuntimeHook` whose points do nothing; subclass it and fill in those you need."""
 
     async def on_start(self, kernel: KernelHost) -> None:
+        """Do nothing."""
+
+    async def on_open(self, kernel: KernelHost) -> None:
         """Do nothing."""
 
     def on_commit(self, kernel: KernelHost, commit: Commit) -> None:

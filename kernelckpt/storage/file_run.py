@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from kernelckpt.abc import BlobInfo, EntryInfo, PostedMessage
-from kernelckpt.errors import CorruptionError, NotFoundError, StorageUnavailableError
+from kernelckpt.errors import CorruptionError, FormatError, NotFoundError, StorageUnavailableError
 from kernelckpt.storage.file_listing import RunLooker
 from kernelckpt.storage.file_name import RUN, blob_file_name, inbox_name, sort_names, text_bytes
 from kernelckpt.storage.file_ops import FileOps
@@ -16,6 +16,7 @@ from kernelckpt.storage.file_scan import Segment
 from kernelckpt.storage.file_segment import read_all, read_body
 
 _INBOX = "kernelckpt-inbox"
+_LAST_ORDER = 2**63 - 1
 
 
 class RunFolder:
@@ -97,15 +98,25 @@ class RunFolder:
 
     def post(self, message_id: str, data: bytes) -> bool:
         """See `StorageBackend.post`."""
-        order = max(self.ops.wall_ns(), self._newest_order() + 1)
+        order = min(max(self.ops.wall_ns(), self._newest_order() + 1), _LAST_ORDER)
         record = encode_record(_INBOX, text_bytes(message_id), order, data)
         return write_new(self.ops, self.path, inbox_name(message_id), record)
 
     def posted(self) -> Sequence[PostedMessage]:
         """See `StorageBackend.posted`."""
-        names = sort_names(self.ops.listdir(self.path)).inbox
-        found = [message for name in names if (message := self._read_posted(name)) is not None]
+        names = self._inbox_names()
+        found = self._read_all_posted(names)
+        if found:  # a listing may miss what is added while it goes on, and show what was added after that
+            newest = max(message.order for message in found)
+            missed = self._read_all_posted(self._inbox_names() - names)
+            found += [message for message in missed if message.order <= newest]
         return sorted(found, key=lambda message: (message.order, message.message_id))
+
+    def _inbox_names(self) -> set[str]:
+        return set(sort_names(self.ops.listdir(self.path)).inbox)
+
+    def _read_all_posted(self, names: Iterable[str]) -> list[PostedMessage]:
+        return [message for name in sorted(names) if (message := self._read_posted(name)) is not None]
 
     def delete_posted(self, message_ids: Sequence[str]) -> None:
         """See `StorageBackend.delete_posted`."""
@@ -115,7 +126,7 @@ class RunFolder:
         self.ops.fsync_folder(self.path)
 
     def _newest_order(self) -> int:
-        names = sort_names(self.ops.listdir(self.path)).inbox
+        names = self._inbox_names()
         known = self._orders
         self._orders = {name: known[name] for name in names if name in known}
         for name in names:
@@ -126,13 +137,22 @@ class RunFolder:
     def _read_posted(self, name: str) -> PostedMessage | None:
         path = f"{self.path}/{name}"
         try:
-            data = read_file(self.ops, path)
+            return _decode_posted(read_file(self.ops, path), path)
         except FileNotFoundError:
             return None  # taken since the folder was listed
-        (message_id, order, body), end = decode_record(data, _INBOX, (bytes, int, bytes), path)
-        if end != len(data):
-            raise CorruptionError(f"{path}: damaged: bytes follow its end", hint="move it away", lost=(path,))
-        return PostedMessage(message_id.decode("utf-8", "surrogatepass"), order, body)
+        except (FormatError, StorageUnavailableError) as error:
+            return PostedMessage("", 0, b"", str(error))  # the others can be read
+
+
+def _decode_posted(data: bytes, path: str) -> PostedMessage:
+    (message_id, order, body), end = decode_record(data, _INBOX, (bytes, int, bytes), path)
+    try:
+        name = message_id.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        name = ""
+    if end != len(data) or not name or not 0 <= order <= _LAST_ORDER:
+        raise CorruptionError(f"{path}: damaged: not a whole message", hint="move it away", lost=(path,))
+    return PostedMessage(name, order, body)
 
 
 def _damaged(path: str, entry: EntryInfo) -> CorruptionError:

@@ -121,8 +121,9 @@ async def judge_inbox(run: SmallRun, every: int) -> tuple[Counter[str], list[str
         for damage in damages(path, every):
             path.write_bytes(damage.data)
             try:
-                wrong = "" if await storage.posted(run.run_id) == posted else "another message, or none"
-                counts["posted: as it was"] += 1
+                (found,) = await storage.posted(run.run_id)
+                counts[f"posted: {'damaged' if found.damage else 'as it was'}"] += 1
+                wrong = "" if found.damage or [found] == posted else "another message"
             except KernelCkptError as error:
                 wrong = "" if error.hint else "an error without advice"
                 counts[f"posted: {type(error).__name__}"] += 1

@@ -13,7 +13,7 @@ async def test_flips_and_cuts_are_refused_or_give_a_state_that_was(tmp_path):
         "refuse: CorruptionError",
         "refuse: a state",
         "fall back: a state",
-        "posted: CorruptionError",
+        "posted: damaged",
     }
     assert counts["refuse: CorruptionError"] > 5_000
 

@@ -29,6 +29,7 @@ from kernelckpt.kernel.clock import SystemClock
 from kernelckpt.log import RunLog
 from kernelckpt.storage import FileStorage, open_storage
 from kernelckpt.storage.file_claim import SEGMENT_BYTES
+from kernelckpt.storage.file_record import encode_record
 from kernelckpt.testing import FileFaults, FlakyFileOps, SimFileSystem, SimLoop
 
 CHILD = """
@@ -127,14 +128,13 @@ def in_version_2(data):
     return head + msgpack.packb(zlib.crc32(head)) + data[found.tell() :]
 
 
-@pytest.mark.parametrize("name", ["kernelckpt", "run", "owner.1", "seg.1.1", "inbox"])
+@pytest.mark.parametrize("name", ["kernelckpt", "run", "owner.1", "seg.1.1"])
 async def test_a_newer_version_is_refused(folder, name):
     await folder.write(b"x")
-    await folder.client().post("run", "m", b"x")
     path = folder.path / name if name == "kernelckpt" else folder.run / folder.names(name)[0]
     path.write_bytes(in_version_2(path.read_bytes()))
     with pytest.raises(UnsupportedVersionError, match="upgrade") as caught:
-        await (folder.client().posted("run") if name == "inbox" else folder.listed())
+        await folder.listed()
     assert (caught.value.found, caught.value.supported) == (2, 1)
 
 
@@ -447,15 +447,58 @@ async def test_the_inbox_keeps_its_order_when_the_clock_goes_back(folder):
     assert [message.message_id for message in await storage.posted("run")] == ["z first", "a second"]
 
 
-async def test_a_damaged_message_is_reported(folder):
+def flipped(data):
+    return data[:60] + bytes([data[60] ^ 1]) + data[61:]
+
+
+SPOILS = {
+    "damaged": flipped,
+    "cut off": lambda data: data[:-3],
+    "longer": lambda data: data + b"\0",
+    "empty": lambda _: b"",
+    "of a newer version": in_version_2,
+    "without an id": lambda _: encode_record("kernelckpt-inbox", b"", 1, b"x"),
+    "with an id that is no text": lambda _: encode_record("kernelckpt-inbox", b"\xff", 1, b"x"),
+    "of another kind": lambda _: encode_record("kernelckpt-run", b"m", 1, b"x"),
+    "later than all": lambda _: encode_record("kernelckpt-inbox", b"m", 2**64 - 1, b"x"),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+async def test_a_damaged_message_is_listed_as_that_and_hides_no_other(folder, spoil):
     await folder.write()
-    await folder.client().post("run", "m", b"x" * 100)
+    storage = folder.client()
+    await storage.post("run", "m", b"x" * 100)
     path = folder.run / folder.names("inbox.")[0]
-    data = bytearray(path.read_bytes())
-    data[60] ^= 1
-    path.write_bytes(data)
-    with pytest.raises(CorruptionError, match=path.name):
-        await folder.client().posted("run")
+    await storage.post("run", "after it", b"y")
+    path.write_bytes(SPOILS[spoil](path.read_bytes()))
+    damaged, whole = await folder.client().posted("run")
+    assert (damaged.message_id, damaged.data) == ("", b"")
+    assert path.name in damaged.damage
+    assert (whole.message_id, whole.data, whole.damage) == ("after it", b"y", "")
+    await folder.client().post("run", "last", b"z")
+    assert [item.message_id for item in await folder.client().posted("run")] == ["", "after it", "last"]
+
+
+async def test_a_listing_that_misses_a_message_does_not_show_what_was_posted_after_it(folder):
+    """As a folder may be listed that changes meanwhile: what is added is seen, or is not."""
+    await folder.write()
+    storage, ops = folder.faulty()
+    await storage.post("run", "first", b"1")
+    (missed,) = folder.names("inbox.")
+    await storage.post("run", "second", b"2")
+    listdir, later = ops.listdir, []
+
+    def hasty(path):
+        names = listdir(path)
+        if not later and missed in names:
+            later.append(missed)
+            names.remove(missed)
+        return names
+
+    ops.listdir = hasty
+    assert [item.message_id for item in await storage.posted("run")] == ["first", "second"]
+    assert later
 
 
 async def test_listing_reads_heads_only_and_once(folder):
