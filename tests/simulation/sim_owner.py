@@ -165,13 +165,13 @@ class WatchedHook(CheckpointHook):
         super().__init__(storage, **options)
         self._owner = owner
 
-    async def _restore(self, loaded, restore):
+    async def _restore(self, kernel, loaded, restore):
         owner = self._owner
         owner.model = Model(loaded.records, loaded.streams)
         owner.digests = [owner.model.digest]
         owner.epoch = self._log.epoch
         owner.world.loaded(owner)
-        await super()._restore(loaded, restore)
+        await super()._restore(kernel, loaded, restore)
         restored = self._kernel.restored
         if restored is not None and restored.differences:
             owner.world.fail(f"{owner.name}: {restored.differences}")
