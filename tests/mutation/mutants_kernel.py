@@ -2,6 +2,7 @@
 
 from mutant import Mutant
 
+ASKED = "\n            except Exception as error:\n                "
 HOOK, POINTS, HOST = "checkpoint/hook.py", "kernel/hook_points.py", "kernel/host.py"
 MISSING, UNREAD = "kernel/missing.py", "log/unread_streams.py"
 PERFORMER, COMMIT = "kernel/calls/performer.py", "kernel/turn/commit.py"
@@ -171,8 +172,8 @@ KERNEL = (
     Mutant(
         name="who asked a hook that failed is not told",
         file=POINTS,
-        old='raise SchedulerStopped("the kernel was halted by a hook") from error',
-        new="return",
+        old="await hook.durable(commit)" + ASKED + "raise self._halted(error) from error",
+        new="await hook.durable(commit)" + ASKED + "self._halted(error)",
         tests=(STOP + "what_was_not_durable_when_the_kernel_halted_is_not_acknowledged",),
         equivalent="the kernel looks itself whether it was halted, before it acknowledges and before a turn",
     ),
@@ -273,8 +274,8 @@ KERNEL = (
     Mutant(
         name="a rerun that ends without a call is not held up",
         file=RUNNER,
-        old="elif turn.calls.gated or turn.leaves_calls():",
-        new="elif turn.calls.gated:",
+        old="elif turn.gated or turn.leaves_calls():",
+        new="elif turn.gated:",
         tests=(IDENTITY + "a_path_that_leaves_a_call_out_waits_for_a_human",),
     ),
     Mutant(
@@ -465,8 +466,8 @@ KERNEL = (
     Mutant(
         name="contexts are read while the storage is closed",
         file=HOST,
-        old="self._core.contexts.stop()",
-        new="pass",
+        old="self._core.contexts.stop()\n        self._stopping",
+        new="self._stopping",
         tests=(CONTEXTS + "leaving_does_not_wait_for_contexts_and_keeps_them",),
     ),
 )
