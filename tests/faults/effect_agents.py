@@ -7,11 +7,11 @@ import anyio
 from counting_server import ask
 from killing_ops import KillingFileOps
 
-from kernelckpt import CheckpointHook, FileStorage, Hook, NotDone, Scheduler, tool
+from kernelckpt import CheckpointHook, FileStorage, Hook, Message, NotDone, Role, Scheduler, ToolCall, tool
 from kernelckpt.errors import EffectDenied
 
 RUN_ID = "effects"
-SHAPES = ("alone", "nested", "concurrent")
+SHAPES = ("alone", "nested", "concurrent", "requested")
 POLICIES = ("idempotent", "ask", "probe", "fail")
 
 
@@ -74,7 +74,7 @@ class Side:
 
     def tool(self, policy):
         probe = self.was_done if policy == "probe" else None
-        return tool(name="do", effect=policy, probe=probe)(self.do)
+        return tool(name=f"do-{policy}", effect=policy, probe=probe)(self.do)
 
 
 async def attempted(turn, call, *args):
@@ -89,6 +89,8 @@ async def agent(turn):
     """Make calls of one policy in one shape for some turns, and say what came of each."""
     side, (policy, shape, turns) = turn.deps, turn.input
     do, name = side.tool(policy), f"{turn.task.id}.{turn.number}"
+    if shape == "requested":
+        return requesting(turn, do.name, name, turns)
     if shape == "alone":
         found = [await attempted(turn, do, name)]
     elif shape == "concurrent":
@@ -110,15 +112,33 @@ async def agent(turn):
     return turn.complete("done") if turn.number == turns else None
 
 
+def requesting(turn, do, name, turns):
+    """Have the kernel make two calls, and say in the next turn what came of them."""
+    for message in turn.messages[-2:] if turn.number > 1 else ():
+        (part,) = message.content
+        turn.say(part.output if part.output.endswith(" done") else f"{part.call_id} in doubt")
+    if turn.number > turns:
+        return turn.complete("done")
+    asked = [f"{name}.{n}" for n in range(2)]
+    calls = [ToolCall(each, do, {"name": each}) for each in asked]
+    return turn.request(Message.assistant(f"I call {do}", calls))
+
+
 async def clerk(kernel, path):
     """Answer every question with what the other side knows: it is done and gave this, or do it again."""
     while any(not row.state.is_terminal() for row in kernel.tasks):
         await kernel.idle()
         for question in kernel.approvals():
-            (name, *_), kind = question.payload["arguments"][0:1], question.payload["effect"]
-            outcome = f"{name} done" if kind == "do" else [f"{name}.inner done", f"{name} done"]
+            given, kind = question.payload["arguments"], question.payload["effect"]
+            name = given["name"] if isinstance(given, dict) else given[0]
+            outcome = f"{name} done" if kind != "outer" else [f"{name}.inner done", f"{name} done"]
             done = {"outcome": outcome} if ask(path, "ask", name) else {}
             await kernel.approve(question.task_id, question.key, **done)
+
+
+def said_by(history):
+    own = [message for message in history if message.role is Role.ASSISTANT]
+    return [message.text for message in own if not message.tool_calls]
 
 
 async def live(folder, agents, last=0):
@@ -132,14 +152,15 @@ async def live(folder, agents, last=0):
     points, path = Points("", last=last), f"{folder}/counter"
     storage = FileStorage(f"{folder}/state", ops=points)
     saver = CheckpointHook(storage, every=None, signals=[], stop_signals=[])
-    hooks = [Before(points), saver, After(points)]
-    async with Scheduler({"agent": agent}, run_id=RUN_ID, hooks=hooks, deps=Side(path, points)) as kernel:
+    hooks, side = [Before(points), saver, After(points)], Side(path, points)
+    tools = [side.tool(policy) for policy in POLICIES]
+    async with Scheduler({"agent": agent}, run_id=RUN_ID, hooks=hooks, tools=tools, deps=side) as kernel:
         restored = kernel.restored
         for task_id, course in agents.items():
             await kernel.submit("agent", task_id=task_id, input=list(course))
         with anyio.fail_after(120):
             await clerk(kernel, path)
-        said = {task_id: [m.text for m in kernel.context(task_id).history] for task_id in agents}
+        said = {task_id: said_by(kernel.context(task_id).history) for task_id in agents}
         results = {task_id: result.text or result.error for task_id, result in (await kernel.join()).items()}
     await storage.aclose()
     return points.calls, restored.in_doubt if restored else (), said, results

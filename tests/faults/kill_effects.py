@@ -20,6 +20,7 @@ from collections import Counter
 from contextlib import ExitStack
 from unittest import mock
 
+import msgspec
 from counting_server import ask, start
 from effect_agents import DEATH, POLICIES, RUN_ID, SHAPES, live
 from kill_points import at_once
@@ -34,7 +35,7 @@ FIRST_LABEL = "before started"
 """The first point of a life that has to do with a call."""
 
 
-CALLS = {"alone": 1, "nested": 2, "concurrent": 3}
+CALLS = {"alone": 1, "nested": 2, "concurrent": 3, "requested": 2}
 """How many calls a turn makes."""
 
 FEWEST_POINTS = 40
@@ -76,7 +77,7 @@ def fork_victim(folder, agents, last):
 
 
 async def recorded(folder):
-    """What the ledger holds: the names of calls with an outcome, and what a restore has to report."""
+    """What the ledger holds: names of calls with an outcome, and what a restore has to report."""
     async with open_storage(f"file:{folder}/state") as storage:
         try:
             snapshot = await load(storage, RUN_ID)
@@ -84,9 +85,11 @@ async def recorded(folder):
             return set(), Counter()
     done, in_doubt = set(), Counter()
     for task_id, effects in snapshot.effects.items():
-        for number, effect in effects.items():
+        for effect in effects.values():
             if effect.status.value == "returned":
-                done.add((task_id, number, bytes(effect.outcome)))
+                value = msgspec.msgpack.decode(effect.outcome)
+                texts = [value] if isinstance(value, str) else value
+                done.update(text.removesuffix(" done") for text in texts)
             in_doubt[f"{task_id}: {effect.name}"] += effect.in_doubt
     return done, +in_doubt
 
@@ -96,7 +99,9 @@ def judge(agents, counts, keys, said, results):
     for task_id, text in results.items():
         if text != "done":
             raise KillError(f"{task_id} ended with {text!r}")
-    for task_id, (policy, shape, _) in agents.items():
+    for task_id, (policy, shape, turns) in agents.items():
+        if policy != "fail" and len(said[task_id]) != turns * CALLS[shape]:
+            raise KillError(f"{task_id} has lost calls: it said {said[task_id]}")
         for text in said[task_id]:
             name, _, what = text.partition(" ")
             count = counts.get(name, 0)
@@ -115,11 +120,15 @@ def judge(agents, counts, keys, said, results):
 def finish(folder, side, agents):
     """Let the run come to its end in peace, and look at what was done."""
     done_before, in_doubt = asyncio.run(recorded(folder))
+    counts_before, _ = side.counts()
     _, reported, said, results = asyncio.run(live(folder, agents))
     if Counter(reported) != in_doubt:
         raise KillError(f"in doubt: {dict(in_doubt)}, reported: {reported}")
     counts, keys = side.counts()
     judge(agents, counts, keys, said, results)
+    for name in done_before:
+        if counts.get(name) != counts_before.get(name):
+            raise KillError(f"{name} was done again, though its outcome was recorded")
     return len(done_before), sum(in_doubt.values()), counts
 
 
@@ -151,7 +160,7 @@ def courses(effects, agents):
     for number in range(agents):
         shape = SHAPES[number % len(SHAPES)]
         turns = -(-each // CALLS[shape])
-        found[f"a{number}"] = (POLICIES[number % len(POLICIES)], shape, turns)
+        found[f"a{number}"] = (POLICIES[number // len(SHAPES) % len(POLICIES)], shape, turns)
     return found
 
 

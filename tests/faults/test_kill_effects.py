@@ -14,7 +14,7 @@ async def test_no_kill_around_an_effect_repeats_or_loses_it():
     print("\n" + out)
     assert code == 0, out
     killed = [int(count) for count in re.findall(r"^\w+, \w+: (\d+) killed", out, re.MULTILINE)]
-    assert len(killed) == 12
+    assert len(killed) == 16
     assert sum(killed) >= 120
     random = r"^random: 12\d effects, 12 agents, 8 kills, .* 0 others done twice, 0 lost"
     assert re.search(random, out, re.MULTILINE)
