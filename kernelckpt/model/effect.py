@@ -40,8 +40,8 @@ class Effect(Record, frozen=True, gc=False):
         policy: what may be done when it is in doubt.
         status: how far it has come.
         call_id: the id of the assistant's tool call it answers; "" for calls made by a program.
-        arguments: the encoded arguments of a tool call; those of a call made by a program while it may come
-            to be in doubt, as [positional, named], if they are short.
+        arguments: the encoded arguments of a tool call; those of a call made by a program, as [positional,
+            named], if they are short and somebody may have to decide on it.
         outcome: the encoded return value.
         error: type and text of what it raised, or why it was denied.
         runs: how often it was begun.

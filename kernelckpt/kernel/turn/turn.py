@@ -166,16 +166,22 @@ class Turn(TurnMemory):
     async def effect(self, fn: Callable[..., Any] | Tool, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function through the ledger: at most once unless it was declared idempotent.
 
-        Run again after a crash, the turn gets the recorded outcome. A call of which nobody knows whether it
-        happened is repeated when declared idempotent, else the task waits for `approve` (do it again) or
-        `deny`. The function may be sync (it runs in a thread) or async.
+        Run again after a crash, the turn gets the recorded outcome. What is done about a call of which nobody
+        knows whether it happened is said by its policy; by default the task waits for `approve` (do it again,
+        or with an outcome: it is done) or `deny`. The function may be sync (it runs in a thread) or async.
+
+        Calls are known by name and arguments, and told apart by their order if they are alike; those made at
+        the same time need keys then: `tool(fn).options(key=...)`. A later attempt at the turn that goes
+        another way waits for a human, unless what was done may be repeated.
 
         It gets the arguments as they are given here; what is kept of them, and what comes back, is redacted,
         alike now and on a rerun. Calls that differ in secrets only are alike, and told apart by their order.
 
         Raises:
             EffectError: it raised; `__cause__` is not kept, so that a rerun sees the same.
-            EffectDenied: it was in doubt and denied.
+            EffectDenied: it was in doubt and denied, or is to fail then.
+            InvalidValueError: its arguments, or values of the type that it returns, cannot be kept.
+            UsageError: one alike is under way, or it must not be made where nothing is kept.
         """
         self._still_open("effect")
         self._staged.effects += 1
@@ -186,6 +192,7 @@ class Turn(TurnMemory):
 
         Raises:
             UnknownToolError: it is not registered with the scheduler.
+            InvalidValueError: the arguments do not fit it.
         """
         self._still_open("call")
         self._staged.effects += 1
