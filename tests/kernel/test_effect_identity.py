@@ -1,13 +1,25 @@
 """What a rerun knows a call by, and what becomes of calls that it does not ask for any more."""
 
 import asyncio
+from collections import Counter
 
 import anyio
+import msgspec
 import pytest
 from effect_kit import World, crashed, restarted, run
 from kernel_kit import Recorder, kernel_of, settle
 
-from kernelckpt import CheckpointHook, MemoryStorage, TimedOut, tool, verify
+from kernelckpt import (
+    CheckpointHook,
+    MemoryStorage,
+    RuntimeSignal,
+    SignalSource,
+    SignalType,
+    TimedOut,
+    Urgency,
+    tool,
+    verify,
+)
 from kernelckpt.errors import EffectDenied, EffectError, UsageError
 
 
@@ -157,6 +169,36 @@ async def test_a_call_in_doubt_that_is_made_again_finds_the_calls_within_it():
     assert world.calls == [1, 2]
 
 
+async def test_what_an_earlier_release_has_recorded_is_found_though_it_has_not_told_what_is_part_of_what():
+    world, crash = World(), anyio.Event()
+
+    async def program(turn):
+        @tool(effect="idempotent")
+        async def both():
+            await turn.effect(paying(world), 1)
+            if turn.attempt == 1:
+                crash.set()
+                await anyio.sleep_forever()
+            await turn.effect(paying(world), 2)
+
+        await turn.effect(paying(world), 1)
+        await turn.effect(both)
+        return turn.complete("done")
+
+    saved = await crashed(program, crash)
+    seen = Counter()
+    for key in sorted(key for key in saved.records if key[0] == "effect"):
+        record = msgspec.msgpack.decode(saved.records[key])
+        for field in ("turn", "within", "occurrence"):
+            record.pop(field, None)
+        alike = (record["name"], bytes(record["digest"]))
+        saved.records[key] = msgspec.msgpack.encode({**record, "occurrence": seen[alike]})
+        seen[alike] += 1
+    assert max(seen.values()) == 2
+    assert (await restarted(program, saved)).text == "done"
+    assert world.calls == [1, 1, 2]
+
+
 # another path
 
 
@@ -282,6 +324,28 @@ async def test_a_call_in_doubt_that_is_left_out_is_not_forgotten():
         assert question.payload["recorded"][0]["status"] == "started"
         await kernel.approve("t", question.key)
         assert (await kernel.join("t")).text == "went on"
+
+
+async def test_a_signal_that_sends_a_turn_another_way_does_not_make_it_forget_what_it_has_paid():
+    world, paid = World(), anyio.Event()
+
+    async def program(turn):
+        if turn.signals:
+            return turn.complete("stopped")
+        await turn.effect(paying(world), 5)
+        paid.set()
+        return await anyio.sleep_forever()
+
+    stop = RuntimeSignal(SignalSource.CUSTOM, SignalType.EVENT, Urgency.CRITICAL, "stop")
+    async with kernel_of({"p": program}) as kernel:
+        await kernel.submit("p", task_id="t")
+        await paid.wait()
+        await kernel.signal(stop, "t")
+        await kernel.idle()
+        (question,) = kernel.approvals()
+        assert question.payload["recorded"][0]["outcome"] == {"paid": 5}
+        await kernel.approve("t", question.key)
+        assert (await kernel.join("t")).text == "stopped"
 
 
 async def test_the_next_turn_after_one_that_was_taken_back_is_no_other_path():
