@@ -226,7 +226,12 @@ async def test_what_was_idempotent_is_not_repeated_once_it_is_not_any_more():
     world = World()
     saved, _ = await died_in_a_call(world, effect="idempotent")
     program, _ = charging(world)
-    async with kernel_of({"p": program}, hooks=[Recorder(saved)]) as kernel:
+    async with kernel_of({"p": program}, hooks=[recorder := Recorder(saved)]) as kernel:
+        await kernel.idle()
+        assert len(kernel.approvals()) == 1
+        still = recorder.saved()
+    policy = rules(other=ASK)
+    async with kernel_of({"p": program}, hooks=[Recorder(still)], governance=policy) as kernel:
         await kernel.idle()
         assert len(kernel.approvals()) == 1
     assert world.calls == [7]

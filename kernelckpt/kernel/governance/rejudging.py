@@ -58,9 +58,10 @@ def _drop_question(core: Core, task_id: str, number: int) -> None:
 
 def _forget_allowed(core: Core, row: Tcb) -> None:
     """Have the calls of a program judged anew that were allowed, or that a human was asked about."""
-    was_held = is_held(core, row.id)
+    was_held, approvals = is_held(core, row.id), core.cell(row.id).approvals
     for number, effect in list(core.cell(row.id).effects.items()):
-        if _is_to_be_made(effect):
+        is_asked = effect.in_doubt and question_about(number, approvals.values()) is not None
+        if _is_to_be_made(effect) and not is_asked:
             core.state.remove(("effect", row.id, number))
             _drop_question(core, row.id, number)
     if was_held and not is_held(core, row.id):
