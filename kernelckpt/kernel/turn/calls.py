@@ -85,9 +85,11 @@ class TurnCalls:
         """`turn` is the number of the turn, of which this is the first attempt or a later one."""
         self._cell = cell
         self._turn = turn
-        self._recorded = {identity_of(effect): n for n, effect in cell.effects.items() if effect.turn}
-        self._old = {identity_of(effect)[1:]: n for n, effect in cell.effects.items() if not effect.turn}
-        self._unasked = {number for number, effect in cell.effects.items() if _binds(effect, turn)}
+        self._recorded: dict[Identity, int] = {}
+        self._old: dict[tuple[str, str | bytes, int], int] = {}
+        self._unasked: set[int] = set()
+        for number, effect in cell.effects.items():
+            self._recall(number, effect)
         self._seen: dict[tuple[int, str, bytes], int] = {}
         self._old_seen: dict[tuple[str, str | bytes], int] = {}
         self._keys: dict[tuple[int, str, str], bytes] = {}
@@ -97,6 +99,15 @@ class TurnCalls:
         self._over: anyio.Event | None = None
         self._on_quiet: list[Callable[[], None]] = []
         self.gated: dict[int, Gated] = {}
+
+    def _recall(self, number: int, effect: Effect) -> None:
+        """Take in a call of the ledger; those of which nobody has noted what they are part of lie apart."""
+        if effect.turn:
+            self._recorded[identity_of(effect)] = number
+        else:
+            self._old[identity_of(effect)[1:]] = number
+        if _binds(effect, self._turn):
+            self._unasked.add(number)
 
     # which call is which
 
@@ -189,6 +200,8 @@ class TurnCalls:
 
     def hold_left(self) -> bool:
         """Whether the turn ends without some of them; a human is asked about it then."""
+        if not self._unasked:
+            return False
         left = tuple(sorted(number for number in self._unasked if number in self._cell.effects))
         if left:
             first = self._cell.effects[left[0]]
