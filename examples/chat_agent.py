@@ -34,7 +34,6 @@ from kernelckpt import (
     Scheduler,
     SchedulerBudget,
     Tool,
-    ToolSchema,
     Turn,
     tool,
 )
@@ -73,21 +72,7 @@ def book(hotel: str, nights: int) -> str:
     return f"{nights} nights at {hotel} are booked"
 
 
-def schema(described: Tool, **types: str) -> ToolSchema:
-    """What the model is told of a tool."""
-    fields = {name: {"type": kind} for name, kind in types.items()}
-    return ToolSchema(
-        described.name,
-        described.description,
-        {"type": "object", "properties": fields, "required": list(fields)},
-    )
-
-
-TOOLS = {
-    "planner": [schema(book, hotel="string", nights="integer")],
-    "weather": [schema(forecast, city="string")],
-    "hotels": [schema(rooms, city="string")],
-}
+TOOLS = {"planner": [book], "weather": [forecast], "hotels": [rooms]}
 
 
 def model_call(turn: Turn) -> Tool:

@@ -10,8 +10,8 @@ from adapter_strategies import usages
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernelckpt import Charge, Message, Role, Scheduler, ToolCall, tool
-from kernelckpt.adapters import ModelReply, Prices, StopReason, Usage
+from kernelckpt import Charge, Message, Role, Scheduler, ToolCall, ToolSchema, tool
+from kernelckpt.adapters import ModelReply, Prices, StopReason, Usage, anthropic, openai
 from kernelckpt.errors import InvalidValueError
 
 PRICES = Prices(
@@ -124,6 +124,23 @@ async def test_calls_are_made_and_the_next_turn_finds_their_results():
     first, second = history[1].content[0], history[2].content[0]
     assert (first.output, first.is_error) == ("3", False)
     assert (second.output, second.is_error) == ("the arguments are not an object", True)
+
+
+def test_a_tool_describes_itself_to_any_model():
+    @tool
+    def add(a: int, b: int = 0) -> int:
+        """Add two numbers."""
+        return a + b
+
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}, "b": {"type": "integer", "default": 0}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+    described = (ToolSchema("add", "Add two numbers.", schema),)
+    for form in (openai, anthropic):
+        assert form.from_request(form.to_request([], [add])).tools == described
 
 
 async def test_after_a_pause_there_is_another_turn():
