@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 from chat_server import USAGE
 
-from kernelckpt import open_storage
+from kernelckpt import open_storage, verify
 from kernelckpt.codec.record import decode_record
 from kernelckpt.errors import NotFoundError
 from kernelckpt.log import read_run
@@ -158,6 +158,9 @@ async def run_trial(folder: Path, seed: int) -> Trial:
             pass
         assert printed.splitlines()[-2] == TOTALS, printed
         assert len(trial.booked) == 1
+        async with open_storage(f"file:{folder}/state") as storage:
+            report = await verify(storage, RUN_ID)
+        assert report.ok, report.findings
         return trial
 
 

@@ -308,6 +308,7 @@ EXAMPLE_RUNS = {
 OTHERS = {
     "own_kernel.py": "another host, whose records are its own",
     "fastapi_app.py": "a server, of which the run is made here",
+    "chat_agent.py": "needs a model; its run is judged where there is one",
 }
 
 
