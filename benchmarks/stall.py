@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from pathlib import Path
-from time import perf_counter
+from typing import Any
 
-from msgspec import Struct
+import msgspec
 
+from benchmarks.kit import child
 from benchmarks.kit.form import Form
-from benchmarks.kit.heartbeat import Heartbeat
-from benchmarks.kit.result import Findings, Side, Target, differences, quantile, ratios
+from benchmarks.kit.result import Findings, Side, Target, differences, ratios
 from benchmarks.kit.rounds import interleaved
-from benchmarks.sides.agents import MeasuredHook, kernel_of, populate, resume
-from benchmarks.sides.bare import encode_seconds, pickle_seconds
-from benchmarks.sides.saver import Thread, dict_messages, langchain_messages, open_saver
-from kernelckpt import Message, Scheduler
+from benchmarks.kit.stall import Stall
 
 TITLE = "How long a checkpoint holds the event loop"
+OURS, PEER = "benchmarks.sides.stall:", "benchmarks.sides.saver:"
 CHANGED = 100
 SMALL_ROWS = 1000
 TARGETS = {
@@ -28,71 +24,26 @@ TARGETS = {
 }
 
 
-class Stall(Struct):
-    """One round of one side, in milliseconds."""
-
-    gap: float
-    idle: float
-    hold: float = 0.0
-    hold_max: float = 0.0
-
-
 async def run(form: Form) -> Findings:
     """Checkpoint a large and a small table in turn, beside saves of a whole state by the peer."""
     rows = form.of(short=5_000, full=100_000)
     rounds, checkpoints = form.of(short=(2, 15), full=(5, 100))
-    with tempfile.TemporaryDirectory() as folder:
-        hooks = [MeasuredHook(f"file:{folder}/{size}", every=None, durable=False) for size in "ab"]
-        async with (
-            kernel_of(hooks[0]) as large,
-            kernel_of(hooks[1]) as small,
-            open_saver(Path(folder)) as saver,
-        ):
-            await populate(large, rows)
-            await populate(small, SMALL_ROWS)
-            dicts, objects = dict_messages(rows), langchain_messages(rows)
-            plain = [Message.user(item["content"]) for item in dicts]
-            thread = Thread(saver, "t")
-            stalls = await interleaved(
-                rounds,
-                {
-                    "large": lambda: _checkpoints(large, hooks[0], rows, checkpoints),
-                    "small": lambda: _checkpoints(small, hooks[1], SMALL_ROWS, checkpoints),
-                    "dicts": lambda: _put(thread, dicts),
-                    "objects": lambda: _put(thread, objects),
-                    "pickle": lambda: _alone(pickle_seconds(plain)),
-                    "msgspec": lambda: _alone(encode_seconds(plain)),
-                },
-            )
+    stalls = await interleaved(
+        rounds,
+        {
+            "large": lambda: _child(OURS + "checkpoints", [rows, checkpoints]),
+            "small": lambda: _child(OURS + "checkpoints", [SMALL_ROWS, checkpoints]),
+            "dicts": lambda: _child(PEER + "put_dicts", rows),
+            "objects": lambda: _child(PEER + "put_objects", rows),
+            "pickle": lambda: _child(OURS + "pickle_whole", rows),
+            "msgspec": lambda: _child(OURS + "encode_whole", rows),
+        },
+    )
     return _findings(rows, checkpoints, stalls)
 
 
-async def _checkpoints(kernel: Scheduler, hook: MeasuredHook, rows: int, count: int) -> Stall:
-    holds, gaps, idles = [], [], []
-    async with Heartbeat() as heart:
-        for number in range(count):
-            await resume(kernel, [(number * CHANGED + index) % rows for index in range(CHANGED)])
-            await heart.settle()
-            began = perf_counter()
-            await hook.checkpoint()
-            gaps.append(heart.take())
-            holds.append(hook.take_hold())
-            idles.append(await heart.idle(perf_counter() - began))
-    return Stall(max(gaps) * 1e3, max(idles) * 1e3, quantile(holds, 0.99) * 1e3, max(holds) * 1e3)
-
-
-async def _put(thread: Thread, messages: list[object]) -> Stall:
-    async with Heartbeat() as heart:
-        began = perf_counter()
-        await thread.put(messages)
-        gap = heart.take()
-        idle = await heart.idle(perf_counter() - began)
-    return Stall(gap * 1e3, idle * 1e3)
-
-
-async def _alone(seconds: float) -> Stall:
-    await asyncio.sleep(0)
-    return Stall(seconds * 1e3, 0.0)
+async def _child(side: str, argument: Any) -> Stall:
+    return msgspec.convert(await asyncio.to_thread(child.call, side, argument), Stall)
 
 
 def _findings(rows: int, checkpoints: int, stalls: dict[str, list[Stall]]) -> Findings:

@@ -14,8 +14,10 @@ from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
+from benchmarks.kit.heartbeat import Heartbeat
 from benchmarks.kit.peak import Peak, settled_bytes
 from benchmarks.kit.process import memory_bytes, peak_bytes
+from benchmarks.kit.stall import Stall
 from benchmarks.kit.text import distinct_text, text
 
 PEER = "LangGraph saver"
@@ -93,3 +95,26 @@ async def put_peak(mebibytes: Any) -> Peak:
             state = settled_bytes()
             await thread.put(messages)
             return Peak(state - empty, peak_bytes() - state)
+
+
+async def put_dicts(rows: Any) -> Stall:
+    """The peer saves so many messages, as dicts."""
+    return await _stall(dict_messages(rows))
+
+
+async def put_objects(rows: Any) -> Stall:
+    """The peer saves so many messages of its own kind."""
+    return await _stall(langchain_messages(rows))
+
+
+async def _stall(messages: list[Any]) -> Stall:
+    with tempfile.TemporaryDirectory() as folder:
+        async with open_saver(Path(folder)) as saver, Heartbeat() as heart:
+            thread = Thread(saver, "t")
+            await thread.put(messages[:1])
+            await heart.settle()
+            began = perf_counter()
+            await thread.put(messages)
+            gap = heart.take()
+            idle = await heart.idle(perf_counter() - began)
+    return Stall(gap * 1e3, idle * 1e3)
