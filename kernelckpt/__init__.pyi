@@ -1,7 +1,8 @@
 from . import errors
-from .abc import Clock, Commit, Hook, KernelHost, RuntimeHook, StorageBackend
+from .abc import Clock, CommandHost, Commit, Hook, KernelHost, RuntimeHook, StorageBackend
 from .checkpoint.hook import CheckpointHook
 from .checkpoint.load import load
+from .checkpoint.post import post_command
 from .checkpoint.rekey import RekeyReport, rekey
 from .checkpoint.restore_from import RestoreFrom
 from .checkpoint.stats import HookStats
@@ -39,6 +40,7 @@ from .model.capability import (
     ToolSchema,
 )
 from .model.charge import Charge
+from .model.command import Approve, Cancel, CommandOutcome, Deny, SendMessage, SendSignal
 from .model.context import CompressionNote, Context, Handoff, Plan, PlanStep
 from .model.context_config import ContextConfig
 from .model.effect import Effect, EffectPolicy, EffectStatus
@@ -107,11 +109,13 @@ __all__ = [
     "AgentRunSpec",
     "Approval",
     "ApprovalStatus",
+    "Approve",
     "Audio",
     "AuditEntry",
     "BudgetLedger",
     "BudgetSlice",
     "Caller",
+    "Cancel",
     "CapabilityDescriptor",
     "CapabilityFilter",
     "CapabilityKind",
@@ -121,6 +125,8 @@ __all__ = [
     "CheckpointHook",
     "CheckpointInfo",
     "Clock",
+    "CommandHost",
+    "CommandOutcome",
     "Commit",
     "Compression",
     "CompressionAction",
@@ -129,6 +135,7 @@ __all__ = [
     "ContextConfig",
     "ContextInheritance",
     "ContextSnapshot",
+    "Deny",
     "Disposition",
     "Effect",
     "EffectPolicy",
@@ -198,6 +205,8 @@ __all__ = [
     "SandboxProfile",
     "Scheduler",
     "SchedulerBudget",
+    "SendMessage",
+    "SendSignal",
     "SignalRouter",
     "SignalSource",
     "SignalType",
@@ -227,6 +236,7 @@ __all__ = [
     "errors",
     "load",
     "open_storage",
+    "post_command",
     "rekey",
     "restore_tcb",
     "tool",

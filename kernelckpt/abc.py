@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
+from kernelckpt.errors import KernelCkptError
 from kernelckpt.model.command import CommandOutcome, PostedCommand
 
 Key: TypeAlias = tuple[str, str, int]
@@ -455,6 +456,9 @@ class CommandHost(Protocol):
         Raises:
             SchedulerStopped: nothing is taken any more; it is to be left in the inbox.
         """
+
+    def refuse_command(self, command_id: str, error: KernelCkptError) -> CommandOutcome:
+        """Record of a command that cannot be read that it was refused; as for `take_command`."""
 
     def taken_commands(self) -> Sequence[str]:
         """The ids of the commands that are remembered."""

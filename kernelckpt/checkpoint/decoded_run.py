@@ -31,7 +31,7 @@ from kernelckpt.model.tcb import Tcb
 
 _R = TypeVar("_R", bound=Struct)
 
-NUMBERED = frozenset({"inbox", "sent", "approval", "effect", "spool", "signal", "rate"})
+NUMBERED = frozenset({"inbox", "sent", "approval", "effect", "spool", "signal", "rate", "command"})
 """Kinds of which a task, or the kernel, may have several records."""
 
 _COMPARED = frozenset({"task", "process", *FOLD[:1], EVENTS})

@@ -11,10 +11,11 @@ import anyio
 from msgspec.structs import replace
 from typing_extensions import override
 
-from kernelckpt.abc import Commit, Hook, KernelHost, PatientHost, StorageBackend
+from kernelckpt.abc import CommandHost, Commit, Hook, KernelHost, PatientHost, StorageBackend
 from kernelckpt.checkpoint.collector import FREEZE_FROM, Collector
 from kernelckpt.checkpoint.holder import holder
 from kernelckpt.checkpoint.host_restore import HostRestore
+from kernelckpt.checkpoint.inbox import Inbox
 from kernelckpt.checkpoint.os_signal import (
     SignalTap,
     default_checkpoint_signals,
@@ -22,6 +23,7 @@ from kernelckpt.checkpoint.os_signal import (
     die_of,
     unclaimed,
 )
+from kernelckpt.checkpoint.setting import check_0_or_more, check_more_than_0
 from kernelckpt.checkpoint.stats import HookStats
 from kernelckpt.checkpoint.upkeep import Upkeep
 from kernelckpt.codec.codec import Codec
@@ -66,6 +68,7 @@ class CheckpointHook(Hook):
         signals: Iterable[signal.Signals] | None = None,
         stop_signals: Iterable[signal.Signals] | None = None,
         on_kernel_signal: Callable[[RuntimeSignal], bool] = is_urgent,
+        inbox: float | None = 1.0,
         retention: Retention = Retention(),  # noqa: B008 - frozen
         on_corruption: OnCorruption = "refuse",
         owner_wait: float = 30.0,
@@ -91,6 +94,7 @@ class CheckpointHook(Hook):
             stop_signals: OS signals that stop the kernel gracefully, then do what they would have done
                 (default SIGTERM and SIGINT); a handled one is left alone.
             on_kernel_signal: says of a routed signal whether it asks for a checkpoint.
+            inbox: seconds between two looks at what others have posted to the run; None not to look.
             retention: what pruning keeps.
             on_corruption: "refuse" to start on a damaged run, or "fall_back" to its last good checkpoint.
             owner_wait: seconds to wait for a living owner of the run to leave.
@@ -109,8 +113,8 @@ class CheckpointHook(Hook):
         Raises:
             UsageError: a setting is off.
         """
-        _check_more_than_0(every=every, turns=turns)
-        _check_0_or_more(
+        check_more_than_0(every=every, turns=turns, inbox=inbox)
+        check_0_or_more(
             owner_wait=owner_wait,
             max_ahead=max_ahead,
             max_consecutive_failures=max_consecutive_failures,
@@ -126,12 +130,13 @@ class CheckpointHook(Hook):
         self._signals = default_checkpoint_signals() if signals is None else tuple(signals)
         self._stop_signals = default_stop_signals() if stop_signals is None else tuple(stop_signals)
         self._on_kernel_signal = on_kernel_signal
+        self._look_every = inbox
         self._retention = retention
         self._on_corruption: OnCorruption = on_corruption
         self._owner_wait = owner_wait
         self._takeover = takeover
         self._max_ahead = max_ahead
-        self._options = _with_failures(log, max_consecutive_failures)
+        self._options = replace(log, max_consecutive_failures=max_consecutive_failures)
         self._codec = Codec(keys, compression)
         self._later = Later(_CONTEXTS, eager_bytes) if on_corruption == "refuse" else None
         self._storage: StorageBackend | None = None
@@ -139,9 +144,9 @@ class CheckpointHook(Hook):
         self._kernel: KernelHost | None = None
         self._tap = SignalTap()
         self._collector = Collector()
-        self._turns_since = 0
-        self._commits = 0
+        self._turns_since = self._commits = 0
         self._upkeep: Upkeep | None = None
+        self._inbox: Inbox | None = None
         self._hold = 0.0
         self._restore_seconds = 0.0
         self._closed = False
@@ -173,6 +178,13 @@ class CheckpointHook(Hook):
         self._upkeep.start()
         if self._tap.open(unclaimed((*self._signals, *self._stop_signals))):
             kernel.start_soon(self._hear)
+
+    @override
+    async def on_open(self, kernel: KernelHost) -> None:
+        if self._look_every is not None and isinstance(kernel, CommandHost):
+            assert self._storage is not None
+            self._inbox = Inbox(kernel, kernel, self._storage, self._opened(), self._codec)
+            await self._inbox.begin(self._look_every)
 
     @override
     def on_commit(self, kernel: KernelHost, commit: Commit) -> None:
@@ -221,8 +233,12 @@ class CheckpointHook(Hook):
     async def on_stop(self, kernel: KernelHost) -> None:
         log = self._log
         try:
+            if self._inbox is not None:
+                self._inbox.stop()
             if log is not None and log.failure is None:
                 await log.flush("stop")
+                if self._inbox is not None:
+                    await self._inbox.finish()
         finally:
             await self._close()
 
@@ -377,21 +393,5 @@ class CheckpointHook(Hook):
         """Undo a start that failed, so that it can be tried again."""
         with anyio.CancelScope(shield=True):
             await self._close()
-        self._kernel = self._log = self._storage = None
+        self._kernel = self._log = self._storage = self._inbox = None
         self._closed = False
-
-
-def _with_failures(options: LogOptions, count: int) -> LogOptions:
-    return replace(options, max_consecutive_failures=count)
-
-
-def _check_more_than_0(**settings: float | None) -> None:
-    for name, value in settings.items():
-        if value is not None and value <= 0:
-            raise UsageError(f"{name} is {value}", hint="more than 0, or None")
-
-
-def _check_0_or_more(**settings: float) -> None:
-    for name, value in settings.items():
-        if value < 0:
-            raise UsageError(f"{name} is {value}", hint="0 or more")

@@ -15,7 +15,7 @@ from typing_extensions import override
 from kernelckpt.cli.exit_code import EXPLAINED
 
 # "\b" keeps typer from filling the lines of the paragraph after it.
-_HELP = f"""Look at the checkpoints of agent kernels, check them, prune them; see a demo.
+_HELP = f"""Look at the checkpoints of agent kernels, tell a run something, check it, prune it; see a demo.
 
 Storages are URLs such as file:./state; KERNELCKPT_STORAGE names the one to use by default.
 
@@ -26,6 +26,12 @@ COMMANDS = {
     "runs": "List the runs of a storage.",
     "log": "List the checkpoints of a run.",
     "show": "Show the state at a checkpoint.",
+    "approvals": "List the questions that wait for a human.",
+    "approve": "Say yes to questions of a task.",
+    "deny": "Say no to questions of a task.",
+    "send": "Send a message to a task.",
+    "signal": "Send a signal to a run.",
+    "cancel": "End a task and its descendants.",
     "verify": "Read and check all that is kept.",
     "prune": "Remove what no kept checkpoint needs.",
     "rekey": "Encrypt a run anew with the active key.",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
+
+import msgspec
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -52,6 +55,20 @@ def cost_text(cost_micros: int) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """A number with its noun, as "1 task", "2,000 tasks"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def age_text(age_ms: int) -> str:
+    """A length of time in the unit that fits, as 90 s, 12 min, 5 h, 3 days."""
+    seconds = age_ms // 1000
+    for size, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size:,} {unit}"
+    return f"{seconds} s"
+
+
+def data_text(data: Any) -> str:
+    """Plain data on one line; what JSON has no form for is shown all the same."""
+    return msgspec.json.encode(data, enc_hook=repr).decode(errors="replace")
 
 
 def _escaped(char: str) -> str:

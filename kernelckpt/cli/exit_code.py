@@ -13,6 +13,7 @@ from kernelckpt.errors import (
     OwnershipError,
     StorageError,
     StorageUrlError,
+    UnknownTaskError,
     UsageError,
 )
 
@@ -28,11 +29,13 @@ class ExitCode(IntEnum):
     CORRUPT = 5
     UNAVAILABLE = 6
     KEYS = 7
+    UNANSWERED = 8
     INTERRUPTED = 130
     OUTPUT_CLOSED = 141
 
 
 _CODES: tuple[tuple[type[KernelCkptError], ExitCode], ...] = (
+    (UnknownTaskError, ExitCode.NOT_FOUND),
     (UsageError, ExitCode.USAGE),
     (StorageUrlError, ExitCode.USAGE),
     (NotFoundError, ExitCode.NOT_FOUND),
@@ -53,6 +56,7 @@ Exit codes:
   5    damaged, or written by a newer version
   6    the storage cannot be used
   7    encrypted with a key that is not at hand, or not encrypted although there are keys
+  8    posted, and no kernel has said within --wait what came of it
   130  interrupted
   141  nobody reads the output any more"""
 

@@ -42,3 +42,15 @@ CheckpointArgument: TypeAlias = Annotated[
         metavar="RUN[@SEQ]", help="The run's id, and the number of a checkpoint (default: the newest)."
     ),
 ]
+TaskArgument: TypeAlias = Annotated[str, typer.Argument(metavar="TASK", help="The task's id.")]
+
+WaitOption: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        "--wait",
+        "-w",
+        min=0.0,
+        metavar="SECONDS",
+        help="Wait so long for the run's kernel to say what came of it; else it is only posted.",
+    ),
+]

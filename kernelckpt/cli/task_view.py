@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import msgspec
 import typer
 from msgspec.structs import replace
 
-from kernelckpt.cli.display import cost_text, shown, shown_lines, time_text
+from kernelckpt.cli.display import cost_text, data_text, shown, shown_lines, time_text
 from kernelckpt.cli.table import first
 from kernelckpt.errors import NotFoundError
 from kernelckpt.model.context_snapshot import ContextSnapshot
@@ -103,7 +102,7 @@ def _row_facts(row: TcbSnapshot, children: Sequence[str]) -> Iterator[tuple[str,
     yield "caps", ", ".join(map(shown, row.caps))
     if result is not None:
         yield "result", shown(result.final_message.text) if result.final_message else ""
-        yield "output", shown(_data_text(result.output)) if result.output is not None else ""
+        yield "output", shown(data_text(result.output)) if result.output is not None else ""
         yield "error", shown(result.error)
 
 
@@ -131,10 +130,5 @@ def _print_messages(title: str, messages: Sequence[Message], limit: int) -> None
         typer.echo(f"[{index}] {typer.style(message.role.value, bold=True)}: {shown_lines(message.text)}")
         for call in message.tool_calls:
             typer.echo(
-                f"    calls {shown(call.name)}({shown(_data_text(call.arguments))}) as {shown(call.id)}"
+                f"    calls {shown(call.name)}({shown(data_text(call.arguments))}) as {shown(call.id)}"
             )
-
-
-def _data_text(data: Any) -> str:
-    """Plain data on one line; what JSON has no form for is shown all the same."""
-    return msgspec.json.encode(data, enc_hook=repr).decode(errors="replace")

@@ -12,6 +12,7 @@ from kernelckpt.codec.typed import MISFITS, decode_typed, misfit, refuse_ext
 from kernelckpt.errors import DecodeError, InvalidValueError
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.capability import CapabilityManifest
+from kernelckpt.model.command import CommandOutcome
 from kernelckpt.model.context import Context, ContextMeter
 from kernelckpt.model.effect import Effect
 from kernelckpt.model.governance import AuditEntry, GovernancePolicy, RateSlot
@@ -45,6 +46,7 @@ RECORD_TYPES: dict[str, type[msgspec.Struct]] = {
     "milestone": MilestoneProgress,
     "process": ProcessRecord,
     "signal": QueuedSignal,
+    "command": CommandOutcome,
     "governance": GovernancePolicy,
     "rate": RateSlot,
     "fold": EventFold,

@@ -169,6 +169,21 @@ def pending_approvals(core: Core, task_id: str) -> list[Approval]:
     return [item for item in core.cell(task_id).approvals.values() if item.pending]
 
 
+def pending_keys(core: Core, task_id: str) -> tuple[str, ...]:
+    """The keys of a task's questions that nobody has answered.
+
+    Raises:
+        UnknownTaskError: no such task.
+    """
+    return tuple(item.key for item in pending_approvals(core, core.state.row(task_id).id))
+
+
+def check_named(keys: Sequence[str]) -> None:
+    """Raise `UsageError` if an approval names no question."""
+    if not keys:
+        raise UsageError("approve without a key approves nothing", hint="name the keys from approvals()")
+
+
 def is_in_doubt(core: Core, task_id: str) -> bool:
     """Whether a human must say, or is asked, what became of a call of a task."""
     cell = core.cell(task_id)

@@ -25,6 +25,13 @@ _WAKES = frozenset({*_INTERRUPTS, Disposition.RUN})
 
 def route(core: Core, raw: RuntimeSignal, task_id: str | None) -> Disposition:
     """Route a signal, and act on it, deliver it or queue it; what the router decided."""
+    disposition = take(core, raw, task_id)
+    core.state.commit(urgent=disposition not in _REFUSED)
+    return disposition
+
+
+def take(core: Core, raw: RuntimeSignal, task_id: str | None) -> Disposition:
+    """Do what `route` does; the caller commits."""
     given = kept(raw, RuntimeSignal, "signal")
     check_plain(raw.payload, "signal.payload")
     item = core.redactor.admitted(given, "signal")
@@ -42,13 +49,11 @@ def route(core: Core, raw: RuntimeSignal, task_id: str | None) -> Disposition:
     event = SignalDisposed(core.state.totals.turn, item.id, disposition.value, core.router.depth)
     core.state.note(event)
     if disposition in _REFUSED:
-        core.state.commit(urgent=False)
         return disposition
     if target is not None and (direct or disposition is not Disposition.QUEUE):
         _deliver(core, target, item, disposition)
     else:
         _enqueue(core, QueuedSignal(item, task_id), number, disposition)
-    core.state.commit()
     return disposition
 
 

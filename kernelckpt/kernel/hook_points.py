@@ -11,7 +11,7 @@ from kernelckpt.abc import Commit, Hook, KernelHost, RuntimeHook
 from kernelckpt.errors import SchedulerStopped, UsageError
 from kernelckpt.kernel.argument import listed
 
-_POINTS = ("on_start", "on_commit", "ready", "durable", "kept", "on_signal", "on_stop")
+_POINTS = ("on_start", "on_open", "on_commit", "ready", "durable", "kept", "on_signal", "on_stop")
 
 
 class HookPoints:
@@ -49,6 +49,16 @@ class HookPoints:
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await _stop(started, kernel)
+            raise
+
+    async def open(self, kernel: KernelHost) -> None:
+        """Tell all that all have started; when one cannot go on, all are stopped again."""
+        try:
+            for hook in self._hooks:
+                await hook.on_open(kernel)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await _stop(self._hooks, kernel)
             raise
 
     async def stop(self, kernel: KernelHost) -> Exception | None:

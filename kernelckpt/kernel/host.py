@@ -96,15 +96,16 @@ class Host(HostedState):
         await self._group.__aenter__()
         try:
             await self._hooks.start(self)
+            if self._restored is None:
+                governing.begin(self._core)
+                self._core.touch_totals()
+                self._core.state.commit()
+            await self._hooks.open(self)
         except BaseException:
             self._core.contexts.stop()
             self._group.cancel_scope.cancel()
             await self._group.__aexit__(None, None, None)
             raise
-        if self._restored is None:
-            governing.begin(self._core)
-            self._core.touch_totals()
-            self._core.state.commit()
         self._open = True
         self.start_soon(self._timers.run)
         if self._core.state.unread:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from kernelckpt.abc import Clock, RuntimeHook
 from kernelckpt.codec.record import unshared
-from kernelckpt.errors import UsageError
-from kernelckpt.kernel import answering, attention, intake, phase
+from kernelckpt.errors import KernelCkptError, SchedulerStopped
+from kernelckpt.kernel import answering, attention, intake, outside, phase
 from kernelckpt.kernel.argument import check_name, kept, kept_reason, texts
 from kernelckpt.kernel.calls.tool import Tool, Tools
 from kernelckpt.kernel.clock import SystemClock
@@ -25,6 +26,7 @@ from kernelckpt.kernel.watched import Watched
 from kernelckpt.model.approval import Approval, ApprovalStatus
 from kernelckpt.model.budget import SchedulerBudget
 from kernelckpt.model.capability import CapabilityDescriptor
+from kernelckpt.model.command import CommandOutcome, PostedCommand, SendSignal
 from kernelckpt.model.context_config import ContextConfig
 from kernelckpt.model.governance import GovernancePolicy
 from kernelckpt.model.message import Message
@@ -114,7 +116,7 @@ class Scheduler(Watched):
             known_programs, known_tools, settings, hooks=hooks, deps=deps, clock=clock or SystemClock()
         )
 
-    # from outside
+    # from this process
 
     async def submit(
         self,
@@ -199,10 +201,15 @@ class Scheduler(Watched):
         """
         with self._accepting():
             disposition = attention.route(self._core, signal, task_id)
+        await self._tell_of_signal(signal, task_id, disposition)
+        return disposition
+
+    async def _tell_of_signal(
+        self, signal: RuntimeSignal, task_id: str | None, disposition: Disposition
+    ) -> None:
         await self._durable(self.commit_number)
         self._core.events.emit("signal", task_id or "", disposition=disposition.value)
         await self._hooks.on_signal(self, signal)
-        return disposition
 
     def approvals(self) -> list[Approval]:
         """The questions nobody has answered, of all tasks; one that is not durable yet is not shown."""
@@ -227,14 +234,12 @@ class Scheduler(Watched):
             UsageError: no key was given, or one the task has not asked.
             InvalidValueError: the outcome cannot be one of the call.
         """
-        if not ids:
-            raise UsageError("approve without a key approves nothing", hint="name the keys from approvals()")
+        answering.check_named(ids)
         await self._answer(task_id, ids, ApprovalStatus.APPROVED, by=by, outcome=outcome)
 
     async def deny(self, task_id: str, *ids: str, reason: str = "") -> None:
         """Say no to questions of a task, by key, or to all of them; durable on return."""
-        self._core.state.row(task_id)  # raises for an unknown task
-        keys = ids or tuple(item.key for item in answering.pending_approvals(self._core, task_id))
+        keys = ids or answering.pending_keys(self._core, task_id)
         await self._answer(task_id, keys, ApprovalStatus.DENIED, reason=reason)
 
     async def _answer(
@@ -330,6 +335,53 @@ class Scheduler(Watched):
             self._core.removal.forget(task_id)
         self._core.state.commit()
         await self._durable(self.commit_number)
+
+    # from other processes, see `CommandHost`
+
+    def take_command(self, posted: PostedCommand) -> CommandOutcome:
+        """Do what another process has posted into the run's inbox; what came of it."""
+        known = self._known_command(posted.id)
+        if known is not None:
+            return known
+        outcome, ended = outside.take(self._core, posted)
+        for task_id in ended:
+            self._runner.cancel(task_id)
+        command = posted.command
+        self._tell_of_command(outcome, command.task_id or "", command.__struct_config__.tag)
+        if isinstance(command, SendSignal) and outcome.applied:
+            self.start_soon(self._signalled, command, Disposition(outcome.text))
+        return outcome
+
+    def refuse_command(self, command_id: str, error: KernelCkptError) -> CommandOutcome:
+        """Record that what was posted under a command's id cannot be read."""
+        known = self._known_command(command_id)
+        if known is not None:
+            return known
+        outcome = outside.refuse(self._core, command_id, error)
+        self._tell_of_command(outcome)
+        return outcome
+
+    def _known_command(self, command_id: str) -> CommandOutcome | None:
+        if self._failure is not None or self._stopping.is_set():
+            raise SchedulerStopped("the kernel takes no commands any more", hint="start it again")
+        return outside.outcome_of(self._core, command_id)
+
+    def _tell_of_command(self, outcome: CommandOutcome, task_id: str = "", kind: Any = "") -> None:
+        facts = {name: getattr(outcome, name) for name in ("id", "applied", "text", "error")}
+        task_id = self._core.redactor.text(task_id)  # it may be anything, and name no task
+        self._core.events.emit("command", task_id, commit=self.commit_number, command=kind, **facts)
+
+    async def _signalled(self, command: SendSignal, disposition: Disposition) -> None:
+        with suppress(SchedulerStopped):
+            await self._tell_of_signal(command.signal, command.task_id, disposition)
+
+    def taken_commands(self) -> Sequence[str]:
+        """The ids of the commands that may still lie in the inbox."""
+        return [item.id for item in self._core.state.commands.values()]
+
+    def forget_commands(self, command_ids: Sequence[str]) -> None:
+        """Remember commands no longer that have been deleted from the inbox."""
+        outside.forget(self._core, command_ids)
 
 
 def _refuse_secrets(settings: Settings, names: Iterable[str]) -> None:

@@ -16,6 +16,7 @@ from kernelckpt.kernel.events.row_event import QUIET, row_events
 from kernelckpt.kernel.redaction.redactor import Redactor
 from kernelckpt.kernel.steps import Steps, finished
 from kernelckpt.kernel.table import TaskTable
+from kernelckpt.model.command import CommandOutcome
 from kernelckpt.model.governance import GovernancePolicy, RateSlot
 from kernelckpt.model.kernel import KernelTotals
 from kernelckpt.model.logged_event import LoggedEvent
@@ -27,7 +28,7 @@ from kernelckpt.model.tcb import Tcb
 TOTALS: Key = ("kernel", "", 0)
 GOVERNANCE: Key = ("governance", "", 0)
 
-WHOLE_KERNEL = frozenset({"kernel", "signal", "governance", "rate", "fold", EVENTS})
+WHOLE_KERNEL = frozenset({"kernel", "signal", "command", "governance", "rate", "fold", EVENTS})
 """Kinds of records and streams that belong to no task."""
 
 
@@ -47,6 +48,7 @@ class KernelState:
         self.table = TaskTable()
         self.totals = KernelTotals()
         self.queued: dict[int, QueuedSignal] = {}
+        self.commands: dict[int, CommandOutcome] = {}
         self.policy: GovernancePolicy | None = None
         self.rates: dict[int, RateSlot] = {}
         self.number = 0
@@ -141,6 +143,8 @@ class KernelState:
                 self.note(AgentForgotten(task))
         elif kind == "signal":
             self.queued.pop(number, None)
+        elif kind == "command":
+            self.commands.pop(number, None)
         elif kind == "rate":
             self.rates.pop(number, None)
         elif kind == "governance":
@@ -196,6 +200,8 @@ class KernelState:
         yield TOTALS, self.totals
         for number, queued in list(self.queued.items()):
             yield ("signal", "", number), queued
+        for number, outcome in list(self.commands.items()):
+            yield ("command", "", number), outcome
         if self.policy is not None:
             yield GOVERNANCE, self.policy
         for number, slot in list(self.rates.items()):
@@ -220,6 +226,7 @@ class KernelState:
         self.table.adopt(other.table)
         self.totals, self.queued, self.policy = other.totals, other.queued, other.policy
         self.rates, self.events, self._cells = other.rates, other.events, other._cells
+        self.commands = other.commands
         self.unread = other.unread
 
     def load(self, state: RestoredState) -> None:
@@ -293,6 +300,8 @@ class KernelState:
             self.totals = record
         elif isinstance(record, QueuedSignal):
             self.queued[number] = record
+        elif isinstance(record, CommandOutcome):
+            self.commands[number] = record
         elif isinstance(record, GovernancePolicy):
             self.policy = record
         elif isinstance(record, RateSlot):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+from msgspec import UNSET
 
 from kernelckpt.model.message import Message
 from kernelckpt.model.record import Record
@@ -11,11 +13,12 @@ from kernelckpt.model.signal import RuntimeSignal
 
 
 class Approve(Record, frozen=True, gc=False, tag="approve", tag_field="type"):
-    """Say yes to questions of a task, as `kernel.approve`."""
+    """Say yes to questions of a task, as `kernel.approve`; with an outcome, a call is done and gave this."""
 
     task_id: str
     keys: tuple[str, ...]
     by: str | None = None
+    outcome: Any = UNSET
 
 
 class Deny(Record, frozen=True, gc=False, tag="deny", tag_field="type"):

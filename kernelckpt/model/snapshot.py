@@ -9,6 +9,7 @@ from msgspec import field
 
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.capability import CapabilityManifest
+from kernelckpt.model.command import CommandOutcome
 from kernelckpt.model.context import ContextMeter
 from kernelckpt.model.context_snapshot import ContextSnapshot
 from kernelckpt.model.effect import Effect
@@ -85,6 +86,7 @@ class KernelSnapshot(Record, frozen=True, gc=False):
         governance: what agents may do; None when nothing governs them.
         queued_signals: signals that no task has taken yet, by number.
         rates: calls that count against a rate limit, by number.
+        commands: what came of commands from outside that may still lie in the run's inbox, by number.
         fold: the event log as far as it was folded.
         events: the event log since then, oldest first.
         os_view: the replayed view of the event log.
@@ -114,6 +116,7 @@ class KernelSnapshot(Record, frozen=True, gc=False):
     governance: GovernancePolicy | None = None
     queued_signals: dict[U64, QueuedSignal] = field(default_factory=dict)
     rates: dict[U64, RateSlot] = field(default_factory=dict)
+    commands: dict[U64, CommandOutcome] = field(default_factory=dict)
     fold: EventFold | None = None
     events: tuple[LoggedEvent, ...] = ()
     os_view: OsSnapshot | None = None

@@ -26,5 +26,5 @@ BY_TASK_AND_NUMBER = {
 OF_KERNEL = {"kernel": "totals", "governance": "governance", "fold": "fold"}
 """Kinds of which the kernel has one record at most."""
 
-BY_NUMBER = {"signal": "queued_signals", "rate": "rates"}
+BY_NUMBER = {"signal": "queued_signals", "rate": "rates", "command": "commands"}
 """Kinds of which the kernel may have several."""

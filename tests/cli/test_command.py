@@ -92,6 +92,7 @@ def test_each_command_is_told_by_the_first_words_of_its_help():
 
 CODES = {
     errors.UsageError: ExitCode.USAGE,
+    errors.UnknownTaskError: ExitCode.NOT_FOUND,
     errors.StorageUrlError: ExitCode.USAGE,
     errors.NotFoundError: ExitCode.NOT_FOUND,
     errors.OwnershipError: ExitCode.OWNED,

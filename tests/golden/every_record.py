@@ -128,7 +128,7 @@ def records() -> dict[Key, Struct]:
     for kind in NUMBERED:
         for number, record in enumerate(examples_of(RECORD_TYPES[kind]), 1):
             found[kind, "root-0", number] = _owned(record, "root-0")
-    for kind in ("signal", "rate"):
+    for kind in ("signal", "rate", "command"):
         for number, record in enumerate(examples_of(RECORD_TYPES[kind]), 1):
             found[kind, "", number] = record
     found["governance", "", 0] = examples_of(RECORD_TYPES["governance"])[0]

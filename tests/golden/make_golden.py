@@ -16,11 +16,28 @@ import every_record
 import life
 from msgspec import Struct
 
-from kernelckpt import CheckpointHook, FileStorage, KernelSnapshot, KeyRing, LogOptions, load
+from kernelckpt import (
+    Approve,
+    Cancel,
+    CheckpointHook,
+    Deny,
+    FileStorage,
+    KernelSnapshot,
+    KeyRing,
+    LogOptions,
+    Message,
+    Program,
+    Scheduler,
+    SendMessage,
+    SendSignal,
+    load,
+    post_command,
+)
 from kernelckpt.abc import Change
 from kernelckpt.codec.codec import PLAIN_CODEC, Codec
 from kernelckpt.codec.record import encode_record
 from kernelckpt.codec.version import FORMAT_VERSION
+from kernelckpt.errors import StorageError
 from kernelckpt.log import RunLog, list_checkpoints, read_run
 from kernelckpt.storage.file_ops import FileOps
 from kernelckpt.testing import ManualClock
@@ -42,9 +59,19 @@ class NamelessStorage(FileStorage):
     async def acquire(self, run_id, holder, *, takeover=False):
         return await super().acquire(run_id, "the writer of golden runs", takeover=takeover)
 
+    keeps_posted = False
+
+    async def delete_posted(self, run_id, message_ids):
+        if self.keeps_posted:
+            raise StorageError("not now")
+        await super().delete_posted(run_id, message_ids)
+
 
 SEALED = "sealed"
 """The run that is compressed, and encrypted with two keys."""
+
+OUTSIDE = "outside"
+"""The run that other processes have posted commands to."""
 
 
 class GoldenRun(Struct, frozen=True):
@@ -136,6 +163,42 @@ async def write_life(storage: FileStorage) -> None:
     await storage.post(life.RUN, "m1", b"posted while nobody was at home")
 
 
+def outside_kernel(storage: FileStorage, clock: ManualClock) -> Scheduler:
+    """The kernel of the run that others have posted to."""
+    programs = {"listen": Program(life.listen, state=dict[str, int]), "ask": life.ask}
+    hook = CheckpointHook(storage, every=None, owner_wait=0)
+    return Scheduler(programs, run_id=OUTSIDE, hooks=[hook], clock=clock)
+
+
+DONE = (SendMessage("listener", Message.user("one")), Deny("nobody", reason="why"))
+"""Commands that were done, or refused, when the run was written; they still lie in its inbox."""
+
+TO_DO = (
+    SendMessage("listener", Message.user("two"), key="k"),
+    SendSignal(life.TICK, "listener"),
+    Approve("asker", ("go",), by="Ann"),
+    Cancel("other", "enough"),
+)
+"""Commands that no kernel has taken."""
+
+
+async def write_outside(storage: FileStorage) -> None:
+    """A kernel that could not delete the commands it had taken; then others are posted."""
+    clock = ManualClock()
+    async with outside_kernel(storage, clock) as kernel:
+        for program, task_id in (("listen", "listener"), ("ask", "asker"), ("ask", "other")):
+            await kernel.submit(program, task_id=task_id)
+        await kernel.idle()
+    await own(storage, OUTSIDE, [], base=True)
+    for command in DONE:
+        await post_command(storage, OUTSIDE, command, clock=clock)
+    storage.keeps_posted = True
+    async with outside_kernel(storage, clock) as kernel:
+        await kernel.idle()
+    for command in TO_DO:
+        await post_command(storage, OUTSIDE, command, clock=clock)
+
+
 async def write(folder: Path, run_id: str, how: Callable[[FileStorage], Awaitable[None]]) -> None:
     """Write a run, and beside it the snapshots of its first base and of its newest checkpoint."""
     if run_id == SEALED:
@@ -151,9 +214,12 @@ async def write(folder: Path, run_id: str, how: Callable[[FileStorage], Awaitabl
             (folder / f"{number}.json").write_text(text + "\n")
 
 
+WRITERS = {"every": write_every, SEALED: write_sealed, "life": write_life, OUTSIDE: write_outside}
+
+
 def main() -> None:
     """Write what is missing."""
-    for run_id, how in (("every", write_every), (SEALED, write_sealed), ("life", write_life)):
+    for run_id, how in WRITERS.items():
         folder = HERE / f"v{FORMAT_VERSION}" / run_id
         if not folder.exists():
             folder.mkdir(parents=True)

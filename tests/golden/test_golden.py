@@ -7,7 +7,7 @@ from pathlib import Path
 
 import life
 import pytest
-from make_golden import golden_runs
+from make_golden import DONE, OUTSIDE, TO_DO, golden_runs, outside_kernel
 from msgspec import structs
 from next_release import louder, shout
 
@@ -91,6 +91,21 @@ async def test_the_run_of_a_kernel_is_sound_and_goes_on_to_its_end(lived, tmp_pa
             ends = await life.finish(kernel)
         assert ends == ENDS
         assert (await verify(storage, life.RUN)).findings == ()
+
+
+async def test_what_was_posted_is_done_once(tmp_path):
+    run = next(run for run in PRESENT if run.run_id == OUTSIDE)
+    assert {item.error for item in run.newest.commands.values()} == {"", "UnknownTaskError"}
+    async with FileStorage(run.copy(tmp_path)) as storage:
+        assert len(await storage.posted(OUTSIDE)) == len(DONE) + len(TO_DO)
+        async with outside_kernel(storage, ManualClock()) as kernel:
+            await kernel.idle()
+            assert (await kernel.join("asker")).text == "['approved']"
+            assert (await kernel.join("other")).error == "enough"
+            await kernel.send("listener", "end")
+            assert (await kernel.join("listener")).output == ["one", "two"]
+        assert (await verify(storage, OUTSIDE)).findings == ()
+        assert list(await storage.posted(OUTSIDE)) == []
 
 
 ENDS = {

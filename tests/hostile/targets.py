@@ -11,6 +11,7 @@ import msgpack
 from msgspec import Struct
 from mutation import Pick, binary
 from seeds import READER, Container, Golden, containers_of, frames_of
+from target_posted import posted
 
 from kernelckpt.codec import change, entry
 from kernelckpt.codec.codec import Codec
@@ -65,6 +66,7 @@ def decoders(golden: list[Golden]) -> Iterator[Target]:
     yield from _records(golden)
     yield from _values()
     yield from _file_records()
+    yield from (_target(*made) for made in posted())
 
 
 def _target(name: str, seeds: list[bytes], decode: Callable[[bytes], Any], share: float = 1.0) -> Target:

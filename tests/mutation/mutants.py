@@ -4,7 +4,8 @@ from mutants_adapters import ADAPTERS
 from mutants_kernel import KERNEL
 from mutants_listing import LISTING
 from mutants_log import LOG
+from mutants_outside import FROM_OUTSIDE
 from mutants_sealing import SEALING
 from mutants_storage import STORAGE
 
-MUTANTS = (*STORAGE, *LOG, *LISTING, *SEALING, *KERNEL, *ADAPTERS)
+MUTANTS = (*STORAGE, *LOG, *LISTING, *SEALING, *KERNEL, *ADAPTERS, *FROM_OUTSIDE)

@@ -120,9 +120,9 @@ KERNEL = (
     Mutant(
         name="a signal is acknowledged before it is durable",
         file=SCHEDULER,
-        old="disposition = attention.route(self._core, signal, task_id)\n"
-        "        await self._durable(self.commit_number)",
-        new="disposition = attention.route(self._core, signal, task_id)",
+        old="await self._durable(self.commit_number)\n"
+        '        self._core.events.emit("signal", task_id or "", disposition=disposition.value)',
+        new='self._core.events.emit("signal", task_id or "", disposition=disposition.value)',
         tests=(SIGNALS + "hooks_hear_of_signals_and_the_answer_waits_for_durability",),
     ),
     Mutant(

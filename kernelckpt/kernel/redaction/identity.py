@@ -6,6 +6,7 @@ from typing import Any
 
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.capability import CapabilityDescriptor, CapabilityFilter, ToolSchema
+from kernelckpt.model.command import CommandOutcome
 from kernelckpt.model.effect import Effect
 from kernelckpt.model.event import MemoryRetrieval
 from kernelckpt.model.governance import (
@@ -71,6 +72,7 @@ IDENTITIES: dict[type[Any], frozenset[str]] = {
         # what the kernel keeps of it
         KernelTotals: "attention",
         QueuedSignal: "task_id",
+        CommandOutcome: "id error",
         Effect: "name digest call_id error_kind key token",
         SpooledResult: "call_id tool",
         MilestoneProgress: "phase_id",
