@@ -2,7 +2,7 @@
 
 Run `python examples/own_kernel.py`, kill it, and run it again: it goes on with the next transfer, and no
 money was made or lost. A host keeps its state as records under keys, and offers what `KernelHost` in
-`kernelckpt/abc.py` asks for. MOVES is how many transfers there are, MOVE_PAUSE the seconds between them.
+`kernelckpt/abc/` asks for. MOVES is how many transfers there are, MOVE_PAUSE the seconds between them.
 Delete the folder `state` to begin anew.
 """
 

@@ -30,7 +30,7 @@ LISTING = (
     ),
     Mutant(
         name="a storage's newest entries are looked for too early",
-        file="abc.py",
+        file="abc/storage.py",
         old="                low += step",
         new="                pass",
         tests=(FROM_THE_END,),
