@@ -13,11 +13,6 @@ def is_cancelled() -> bool:
     return anyio.current_effective_deadline() == -math.inf
 
 
-def was_cancelled() -> bool:
-    """The same of code that has waited since, which is quicker to find out where nobody was cancelled."""
-    return was_cancelled_here() and is_cancelled()
-
-
 def was_cancelled_here() -> bool:
     """Whether this asyncio task was asked to end, as by `asyncio.timeout` or a task group of the program."""
     task = asyncio.current_task()

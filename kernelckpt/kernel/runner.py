@@ -17,7 +17,7 @@ from kernelckpt.kernel.calls.ledger import Ledger
 from kernelckpt.kernel.calls.performer import Durability, Performer
 from kernelckpt.kernel.calls.request import close_request
 from kernelckpt.kernel.calls.tool_calls import ToolCalls
-from kernelckpt.kernel.cancellation import absorb_cancellation, is_cancelled, was_cancelled
+from kernelckpt.kernel.cancellation import absorb_cancellation, is_cancelled
 from kernelckpt.kernel.capability_change import expire_leases
 from kernelckpt.kernel.context.compaction import make_room
 from kernelckpt.kernel.core import Core
@@ -163,9 +163,9 @@ class Runner:
         turn = Turn(self._core, row, program, self._deps, self._ledger.call)
         self._turns[row.id] = turn
         try:
-            returned = await tell_first_wait(program.fn(turn), self._show_begun)
+            returned = await tell_first_wait(program.fn(turn), turn.show_begun)
             now = self._in_turn(row.id)
-            if now is None or scope.cancel_called or was_cancelled():
+            if now is None or scope.cancel_called or (turn.has_waited and is_cancelled()):
                 self._discard(row)  # though the program caught its cancellation
             elif turn.gated or turn.leaves_calls():
                 self._suspend(row, turn)
@@ -200,14 +200,6 @@ class Runner:
             deferred_until=None,
         )
         return core.state.put_row(begun)
-
-    def _show_begun(self) -> None:
-        """Commit that a turn was begun, if no commit holds it yet: from now on others may look.
-
-        The begin of a turn that never waits for anything is part of the commit that ends it.
-        """
-        if self._core.state.changed:
-            self._core.state.commit(urgent=False)
 
     def _in_turn(self, task_id: str) -> Tcb | None:
         row = self._core.state.table.get(task_id)

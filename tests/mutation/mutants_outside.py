@@ -8,7 +8,7 @@ INBOX, OUTSIDE, POSTED, POST = (
     "codec/posted.py",
     "checkpoint/post.py",
 )
-TAKEN = "tests/checkpoint/test_inbox.py::test_"
+TAKEN = "tests/checkpoint/test_hook_inbox.py::test_"
 
 FROM_OUTSIDE = (
     Mutant(

@@ -60,6 +60,7 @@ class Turn(TurnMemory):
         super().__init__(core, row, program, deps)
         self._call = call
         self._calls: TurnCalls | None = None
+        self.has_waited = False
 
     @property
     def calls(self) -> TurnCalls:
@@ -324,6 +325,15 @@ class Turn(TurnMemory):
         """The task has failed."""
         check_text(text, "text")
         return self._end(ending.Fail(text))
+
+    def show_begun(self) -> None:
+        """Commit that the turn was begun, if no commit holds it yet: it waits, and others may look.
+
+        The begin of a turn that never waits for anything is part of the commit that ends it.
+        """
+        self.has_waited = True
+        if self._core.state.changed:
+            self._core.state.commit(urgent=False)
 
     @property
     def chosen(self) -> ending.Next | None:
