@@ -39,9 +39,13 @@ NAMES = (
 RESULTS = Path(__file__).parent / "results"
 _ACTIONS = {
     "page": "write docs/performance.md and its plots from the results",
-    "record": "keep the ratios of the results for `compare`",
+    "record": "keep the ratios of the results for `compare`, or what is recorded already where that is worse",
     "compare": "fail where a ratio is 40 % worse than the recorded one",
 }
+
+
+_AGAIN = 2
+"""How often a ratio that fell is measured again."""
 
 
 def main() -> None:
@@ -129,5 +133,16 @@ def _act(action: str, folder: Path) -> None:
         write_page(results)
     elif action == "record":
         record(results)
-    elif worse := compare(results):
-        sys.exit("\n".join(worse))
+    else:
+        _compare(results, folder)
+
+
+def _compare(results: list[Result], folder: Path) -> None:
+    """What fell is measured again, for a busy moment of the machine is no regression; then it counts."""
+    worse = compare(results)
+    for _ in range(_AGAIN):
+        for name in dict.fromkeys(key.partition("/")[0] for key in worse):
+            _run(name, Form(), folder, as_json=False)
+        worse = compare(read_results(folder)) if worse else worse
+    if worse:
+        sys.exit("\n".join(worse.values()))

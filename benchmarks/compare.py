@@ -15,23 +15,33 @@ ALLOWED = 0.4
 
 
 def record(results: Iterable[Result]) -> None:
-    """Keep the ratios of these results."""
-    data = msgspec.json.encode(dict(sorted(_ratios(results).items())))
+    """Keep the ratios of these results, or what is recorded already where that is worse.
+
+    So the recorded ones are the worst of several runs; remove the file to begin anew.
+    """
+    kept = _recorded() if RECORDED.exists() else {}
+    for key, outcome in _found(results).items():
+        worse = max if outcome.at_most else min
+        kept[key] = worse(kept.get(key, outcome.value), outcome.value)
+    data = msgspec.json.encode(dict(sorted(kept.items())))
     RECORDED.write_bytes(msgspec.json.format(data, indent=1) + b"\n")
 
 
-def compare(results: Iterable[Result]) -> list[str]:
-    """A line for each ratio that is 40 % worse than the recorded one, or missing."""
-    recorded = msgspec.json.decode(RECORDED.read_bytes(), type=dict[str, float])
-    found = {key: outcome for result in results for key, outcome in _compared(result)}
-    lines = []
-    for key, before in recorded.items():
+def compare(results: Iterable[Result]) -> dict[str, str]:
+    """A line for each ratio that is 40 % worse than the recorded one, or missing, by benchmark and ratio."""
+    found = _found(results)
+    lines = {}
+    for key, before in _recorded().items():
         outcome = found.get(key)
         if outcome is None:
-            lines.append(f"{key}: recorded, but not measured")
+            lines[key] = f"{key}: recorded, but not measured"
         elif _fell(outcome, before):
-            lines.append(f"{key}: {outcome.value:.3g}, recorded {before:.3g} ({outcome.words})")
+            lines[key] = f"{key}: {outcome.value:.3g}, recorded {before:.3g} ({outcome.words})"
     return lines
+
+
+def _recorded() -> dict[str, float]:
+    return msgspec.json.decode(RECORDED.read_bytes(), type=dict[str, float])
 
 
 def _fell(outcome: Outcome, before: float) -> bool:
@@ -39,9 +49,10 @@ def _fell(outcome: Outcome, before: float) -> bool:
     return kept < 1 - ALLOWED
 
 
-def _ratios(results: Iterable[Result]) -> dict[str, float]:
-    return {key: outcome.value for result in results for key, outcome in _compared(result)}
-
-
-def _compared(result: Result) -> list[tuple[str, Outcome]]:
-    return [(f"{result.name}/{outcome.key}", outcome) for outcome in result.outcomes if outcome.compared]
+def _found(results: Iterable[Result]) -> dict[str, Outcome]:
+    return {
+        f"{result.name}/{outcome.key}": outcome
+        for result in results
+        for outcome in result.outcomes
+        if outcome.compared
+    }
