@@ -129,6 +129,7 @@ async def test_listing_shows_what_each_checkpoint_was():
     async with kernel:
         await kernel.submit("listen", task_id="l")
         asked = await hook.checkpoint()
+        await kernel.submit("listen", task_id="after")
     listed = await list_checkpoints(storage, "run")
     assert [(info.sequence, info.trigger) for info in listed] == [(1, "request"), (2, "stop")]
     assert (listed[0].size, listed[0].turn, listed[0].epoch) == (asked.size, asked.turn, asked.epoch)
