@@ -43,7 +43,7 @@ STRANGERS = (
 )
 """Rooms of which neither imports the other. Nobody inside needs the adapters: they are for users."""
 
-SERVES_USERS = {"demo", "cli", "__main__"}
+SERVES_USERS = {"demo", "cli", "testing", "__main__"}
 """Rooms that may import the package's public names as users do."""
 
 LONGEST_FILE = 400

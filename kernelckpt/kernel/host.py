@@ -15,7 +15,7 @@ from anyio.lowlevel import checkpoint
 from kernelckpt.abc import Clock, Commit, RuntimeHook
 from kernelckpt.errors import SchedulerStopped, UsageError
 from kernelckpt.kernel.argument import milliseconds
-from kernelckpt.kernel.calls.performer import Durability
+from kernelckpt.kernel.calls.performer import CallTool, Durability
 from kernelckpt.kernel.calls.tool import Tools
 from kernelckpt.kernel.cancellation import was_cancelled_here
 from kernelckpt.kernel.core import Core, result_of
@@ -84,6 +84,10 @@ class Host(HostedState):
         self._failure: BaseException | None = None
         self._ends: dict[str, End] = {}
         self._callbacks: list[Callable[[], None]] = []
+
+    def call_tools_by(self, call_tool: CallTool) -> None:
+        """Have calls of tools and of probes made by this function, as tests do; before it is entered."""
+        self._runner.call_tools_by(call_tool)
 
     # life
 

@@ -14,7 +14,7 @@ from kernelckpt.errors import GovernanceError, SchedulerStopped, TurnStalled, Us
 from kernelckpt.kernel.answering import suspend_gated, suspend_in_doubt
 from kernelckpt.kernel.calls.doubt import Doubt
 from kernelckpt.kernel.calls.ledger import Ledger
-from kernelckpt.kernel.calls.performer import Durability, Performer
+from kernelckpt.kernel.calls.performer import CallTool, Durability, Performer
 from kernelckpt.kernel.calls.request import close_request
 from kernelckpt.kernel.calls.tool_calls import ToolCalls
 from kernelckpt.kernel.cancellation import absorb_cancellation, is_cancelled
@@ -51,7 +51,7 @@ class Runner:
         self._core = core
         self._deps = deps
         self._ready = ready
-        performer = Performer(core, durability)
+        performer = self._performer = Performer(core, durability)
         doubt = Doubt(core, performer)
         self._ledger = Ledger(core, performer, doubt)
         self._tool_calls = ToolCalls(core, performer, doubt)
@@ -59,6 +59,10 @@ class Runner:
         self._turns: dict[str, Turn] = {}
         self._activations: dict[str, anyio.CancelScope] = {}
         self.stopping = False
+
+    def call_tools_by(self, call_tool: CallTool) -> None:
+        """Have calls made by another function than that of the tools."""
+        self._performer.call_tool = call_tool
 
     def stop(self) -> None:
         """Begin no turn any more; whoever still waits to begin one gives up."""

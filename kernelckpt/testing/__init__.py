@@ -1,40 +1,8 @@
-"""What authors of backends and agents test with: the conformance suite, clocks, faults, simulation."""
+"""What authors of backends and agents test with: the conformance suite, clocks, faults, harnesses.
 
-from kernelckpt.testing.clock import ManualClock
-from kernelckpt.testing.conformance import StorageConformance
-from kernelckpt.testing.crash_explorer import CrashCounts, CrashExplorer, CrashFoundError
-from kernelckpt.testing.fault_explorer import Fault, FaultExplorer, second_sync
-from kernelckpt.testing.faults import FaultyFileOps
-from kernelckpt.testing.flaky_file_ops import FileFaults, FlakyFileOps
-from kernelckpt.testing.flaky_storage import FlakyStorage, StorageFaults
-from kernelckpt.testing.interleaving import InterleavingFoundError, Interleavings
-from kernelckpt.testing.sim_clock import SimClock
-from kernelckpt.testing.sim_disk import SimImage
-from kernelckpt.testing.sim_fs import SimFileSystem
-from kernelckpt.testing.sim_loop import SimDeadlockError, SimLoop
-from kernelckpt.testing.sim_process import SimKilledError, SimProcess
+The public names are in `__init__.pyi`; each is imported when it is first asked for.
+"""
 
-__all__ = [
-    "CrashCounts",
-    "CrashExplorer",
-    "CrashFoundError",
-    "Fault",
-    "FaultExplorer",
-    "FaultyFileOps",
-    "FileFaults",
-    "FlakyFileOps",
-    "FlakyStorage",
-    "InterleavingFoundError",
-    "Interleavings",
-    "ManualClock",
-    "SimClock",
-    "SimDeadlockError",
-    "SimFileSystem",
-    "SimImage",
-    "SimKilledError",
-    "SimLoop",
-    "SimProcess",
-    "StorageConformance",
-    "StorageFaults",
-    "second_sync",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -53,6 +53,11 @@ class ManualClock:
         """How many are asleep on this clock."""
         return len(self._sleepers)
 
+    @property
+    def next_wake(self) -> float | None:
+        """Seconds until the next sleeper is due; None if nobody sleeps."""
+        return (self._sleepers[0][0] - self._elapsed_ns) / 1_000_000_000 if self._sleepers else None
+
     async def advance(self, seconds: float) -> None:
         """Move time on, waking sleepers in the order of their times; each finds the clock at its own time.
 

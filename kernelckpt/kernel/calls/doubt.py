@@ -104,7 +104,7 @@ class Doubt:
     async def _answered(self, call: Call, effect: Effect) -> Effect:
         tool = call.tool
         assert tool.probe is not None, "a policy to probe has a probe"
-        value = await tool.probe.run(*call.arguments, effect.token)
+        value = await self._performer.call_tool(tool.probe, call, effect)
         if not (isinstance(value, NotDone) or value is NotDone):
             return self._core.redactor.record(self._performer.returned(effect, tool, value))
         is_last = effect.tries >= tool.retry.attempts

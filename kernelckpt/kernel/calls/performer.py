@@ -41,6 +41,15 @@ class Call(msgspec.Struct, frozen=True):
     arguments: Arguments
 
 
+CallTool: TypeAlias = Callable[[Tool, Call, Effect], Awaitable[Any]]
+"""Makes one call: of a tool or of its probe, for a call of the ledger, which stands as its entry says."""
+
+
+async def call_tool(tool: Tool, call: Call, effect: Effect) -> Any:
+    """Call the tool's own function."""
+    return await tool.run(*call.arguments, effect.token)
+
+
 SHOWN_BYTES = 1024
 """Arguments of a program's call up to this size are kept for whoever has to decide on it; larger ones would
 make the intent of a call cost more than the turn."""
@@ -61,9 +70,14 @@ class Durability(msgspec.Struct, frozen=True):
 
 
 class Performer:
-    """Makes calls, and writes down what is known of them."""
+    """Makes calls, and writes down what is known of them.
+
+    Attributes:
+        call_tool: makes the call itself; tests put another one in its place.
+    """
 
     def __init__(self, core: Core, durability: Durability) -> None:
+        self.call_tool: CallTool = call_tool
         self._core = core
         self._durability = durability
 
@@ -84,7 +98,7 @@ class Performer:
         started = self._started(call, effect)
         await self.write(call.task_id, call.number, started)
         await checkpoint_if_cancelled()  # it may have become durable just as the task was cancelled
-        done = self._core.redactor.record(await self._outcome(started, call.tool, call.arguments))
+        done = self._core.redactor.record(await self._outcome(started, call))
         is_kept = self._core.state.find_cell(call.task_id) is cell
         done = charged(self._core, call.task_id if is_kept else None, done, call.tool)
         if is_kept and call.number in cell.effects:
@@ -98,12 +112,13 @@ class Performer:
         policy, runs = call.tool.effect, effect.runs + 1
         return replace(effect, status=EffectStatus.STARTED, policy=policy, runs=runs, token=token, error="")
 
-    async def _outcome(self, started: Effect, tool: Tool, arguments: Arguments) -> Effect:
+    async def _outcome(self, started: Effect, call: Call) -> Effect:
+        tool = call.tool
         try:
             if tool.timeout is None:
-                return self.returned(started, tool, await tool.run(*arguments, started.token))
+                return self.returned(started, tool, await self.call_tool(tool, call, started))
             with _alarm(self._core.clock, tool.timeout) as scope:
-                return self.returned(started, tool, await tool.run(*arguments, started.token))
+                return self.returned(started, tool, await self.call_tool(tool, call, started))
             assert scope.cancelled_caught, "nothing else leaves it without a value"
             return self._timed_out(started, tool)
         except CancelledError as error:
