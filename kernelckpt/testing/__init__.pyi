@@ -1,7 +1,15 @@
 from .agent_fakes import Answers, FakeCall, Fakes, UnansweredError
 from .agent_harness import AgentHarness
+from .agent_outcome import Outcome
 from .clock import ManualClock
 from .conformance import StorageConformance
+from .crash_everywhere import (
+    CrashDifferenceError,
+    CrashReport,
+    NotRepeatableError,
+    crash_everywhere,
+    look_at_the_world,
+)
 from .crash_explorer import CrashCounts, CrashExplorer, CrashFoundError
 from .fault_explorer import Fault, FaultExplorer, second_sync
 from .faults import FaultyFileOps
@@ -18,8 +26,10 @@ __all__ = [
     "AgentHarness",
     "Answers",
     "CrashCounts",
+    "CrashDifferenceError",
     "CrashExplorer",
     "CrashFoundError",
+    "CrashReport",
     "FakeCall",
     "Fakes",
     "Fault",
@@ -31,6 +41,8 @@ __all__ = [
     "InterleavingFoundError",
     "Interleavings",
     "ManualClock",
+    "NotRepeatableError",
+    "Outcome",
     "SimClock",
     "SimDeadlockError",
     "SimFileSystem",
@@ -41,5 +53,7 @@ __all__ = [
     "StorageConformance",
     "StorageFaults",
     "UnansweredError",
+    "crash_everywhere",
+    "look_at_the_world",
     "second_sync",
 ]

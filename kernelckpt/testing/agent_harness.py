@@ -4,34 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
-from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import UNSET
 
 from kernelckpt import (
     Approval,
-    KernelEvent,
     LoopResult,
-    MemoryStorage,
     Message,
     RuntimeSignal,
     Scheduler,
     Tcb,
 )
 from kernelckpt.errors import UnknownTaskError, UsageError
-from kernelckpt.testing.agent_fakes import FakeCall, Fakes, UnansweredError, tools_for
-from kernelckpt.testing.agent_life import Life, Points
-from kernelckpt.testing.agent_timers import TimerCount
+from kernelckpt.testing.agent_fakes import FakeCall
+from kernelckpt.testing.agent_process import AgentProcess, Programs
 from kernelckpt.testing.clock import ManualClock
-from kernelckpt.testing.sim_process import SimKilledError
 
 T = TypeVar("T")
-
-Programs: TypeAlias = Mapping[str, Any]
-"""Programs by name, as a scheduler takes them."""
 
 InDoubt: TypeAlias = "Callable[[AgentHarness, Approval], Awaitable[None]]"
 """Answers the question about a call of which nobody knows whether it happened."""
@@ -46,7 +37,7 @@ _EFFECT_KEY = "effect:"
 """What the key of a question about a call begins with: its number, the turn and the run follow."""
 
 
-class AgentHarness:
+class AgentHarness(AgentProcess):
     """Agents in a test, without files, servers and waiting; an async context manager.
 
         async with AgentHarness({"clerk": clerk}, fakes={"pay": "paid"}) as harness:
@@ -68,6 +59,7 @@ class AgentHarness:
         fakes: what stands for the tools.
         events: what `kernel.events()` has told, over all lives.
         deps: what turns have as `turn.deps`.
+        timers: counts the timers that have fired.
         lives: how often the kernel was started.
     """
 
@@ -99,80 +91,11 @@ class AgentHarness:
             in_doubt: answers what is in doubt in `step`; by default the test does.
             settings: further arguments of `Scheduler`, as `budget` or `governance`.
         """
-        self.clock = clock or ManualClock()
-        self.fakes = Fakes(fakes or {})
-        self.events: list[KernelEvent] = []
-        self.deps = deps
-        self.lives = 0
-        self.timers = TimerCount(self.clock.wall_ms)
-        self._programs = programs
-        self._tools = tools_for(tools, fakes or {})
-        self._run_id = run_id
+        super().__init__(
+            programs, fakes=fakes, tools=tools, deps=deps, clock=clock, run_id=run_id, settings=settings
+        )
         self._in_doubt = in_doubt
-        self._settings = settings
-        self._storage = MemoryStorage()
-        self._life: Life | None = None
         self._sent = self._submitted = 0
-
-    # the process
-
-    async def __aenter__(self) -> Self:
-        await self.restart()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        life = self._life
-        self._life = None
-        if life is not None:
-            if value is not None:
-                life.points.die()
-            await (life.ended() if life.is_dead else life.stop())
-
-    async def restart(self) -> None:
-        """Start the process: the first time, or after `crash`, as the same program is started again.
-
-        Raises:
-            UsageError: it runs.
-        """
-        if self._life is not None and not self._life.is_dead:
-            raise UsageError("the process runs", hint="await harness.crash() first")
-        points = self._next_points()
-        life = Life(self._storage, self.clock, points, see=self.timers.see, scheduler=self._scheduler)
-        life.kernel.call_tools_by(partial(self._call, life))
-        self._life = life
-        self.lives += 1
-        try:
-            await life.start()
-        except SimKilledError:
-            await life.ended()
-            raise
-        self.timers.begin(life.kernel.tasks.scan())
-        if self._listens:
-            life.kernel.start_soon(self._listen, life.kernel)
-
-    async def crash(self) -> None:
-        """End the process as `kill -9` does: what was not durable is gone, nothing is tidied up.
-
-        What is cut off is ended at once; what its `finally` blocks do to the kernel, to the storage or to the
-        fakes is ignored.
-
-        Raises:
-            UsageError: it does not run.
-        """
-        life = self._running()
-        life.points.die()
-        await life.ended()
-
-    @property
-    def kernel(self) -> Scheduler:
-        """The kernel of this life.
-
-        Raises:
-            UsageError: the process does not run.
-        """
-        return self._running().kernel
 
     # from outside
 
@@ -316,37 +239,10 @@ class AgentHarness:
 
     # inside
 
-    _listens = True
-    """Whether what happens is noted in `events`."""
-
-    def _next_points(self) -> Points:
-        return Points()
-
-    async def _outlive(self, call: Callable[[], Awaitable[T]]) -> T:
-        return await call()
-
-    def _running(self) -> Life:
-        if self._life is None:
-            raise UsageError("the process was not started", hint="use it within `async with`")
-        if self._life.is_dead:
-            self._life.refuse_unkilled()
-            raise UsageError("the process is dead", hint="await harness.restart()")
-        return self._life
-
-    def _scheduler(self, **given: Any) -> Scheduler:
-        programs = self._programs() if callable(self._programs) else self._programs
-        run_id, tools = self._run_id, self._tools
-        return Scheduler(programs, run_id=run_id, tools=tools, deps=self.deps, **self._settings, **given)
-
-    async def _listen(self, kernel: Scheduler) -> None:
-        async for event in kernel.events():
-            self.events.append(event)
-
     async def _step(self) -> None:
         await self._rest()
         while self._in_doubt is not None and (asked := self._doubts()):
-            for question in asked:
-                await self._in_doubt(self, question)
+            await self._in_doubt(self, asked[0])
             await self._rest()
 
     async def _rest(self) -> None:
@@ -366,31 +262,6 @@ class AgentHarness:
         asked = [item for item in self.approvals() if item.key.startswith(_EFFECT_KEY)]
         effects = self.kernel.snapshot().effects if asked else {}
         return [item for item in asked if effects[item.task_id][_place(item)[0]].in_doubt]
-
-    async def _call(self, life: Life, tool: Any, call: Any, effect: Any) -> Any:
-        """Make a call in place of the tool."""
-        (args, kwargs), points = call.arguments, life.points
-        made = FakeCall(
-            tool.name, args, kwargs, effect.token, call.task_id, call.number, effect.runs, effect.policy.value
-        )
-        points.reach(f"in {made.name}, before it is done")
-        self.fakes.calls.append(made)
-        try:
-            value = await self.fakes.answer(made)
-        except UnansweredError as error:
-            life.fail(error)
-            raise SimKilledError from error
-        except Exception as error:
-            made.error = error
-            points.reach(f"in {made.name}, after it has raised")
-            raise
-        if points.is_dead:
-            raise SimKilledError
-        made.value, made.done = value, True
-        points.reach(f"in {made.name}, after it is done")
-        await asyncio.sleep(0)
-        points.reach(f"at the end of {made.name}")
-        return value
 
 
 async def _joined(kernel: Scheduler, task_id: str) -> LoopResult:

@@ -15,6 +15,7 @@ from kernelckpt import CheckpointHook, Commit, Hook, KernelHost, MemoryStorage, 
 from kernelckpt.abc import Put
 from kernelckpt.errors import FencedError, UsageError
 from kernelckpt.model.effect import Effect
+from kernelckpt.testing.agent_timers import TimerCount
 from kernelckpt.testing.clock import ManualClock
 from kernelckpt.testing.sim_process import SimKilledError
 
@@ -128,22 +129,32 @@ class _Saver(CheckpointHook):
 class _Before(Hook):
     """Counts each commit before anything of it is written."""
 
-    def __init__(self, points: Points, see: Callable[[Commit], None]) -> None:
+    def __init__(self, points: Points, timers: TimerCount) -> None:
         self._points = points
-        self._see = see
+        self._timers = timers
+
+    @override
+    async def on_start(self, kernel: KernelHost) -> None:
+        self._timers.begin(())
 
     @override
     def on_commit(self, kernel: KernelHost, commit: Commit) -> None:
         if not self._points.is_dead:  # what is left of a dead one may commit what it likes
-            self._see(commit)
+            self._timers.see(commit)
             self._points.reach(_label(commit))
 
 
 class _After(Hook):
     """Counts each acknowledgement that something is durable."""
 
-    def __init__(self, points: Points) -> None:
+    def __init__(self, points: Points, timers: TimerCount) -> None:
         self._points = points
+        self._timers = timers
+
+    @override
+    async def on_start(self, kernel: KernelHost) -> None:
+        assert isinstance(kernel, Scheduler), "the harness has made it"
+        self._timers.begin(kernel.tasks.scan())
 
     @override
     async def durable(self, commit: int) -> None:
@@ -178,7 +189,7 @@ class Life:
         clock: ManualClock,
         points: Points,
         *,
-        see: Callable[[Commit], None],
+        timers: TimerCount,
         scheduler: Callable[..., Scheduler],
     ) -> None:
         """Describe it; `scheduler` makes a kernel with such `hooks` and such a `clock`."""
@@ -189,7 +200,7 @@ class Life:
             signals=[],
             stop_signals=[],
         )
-        hooks = [_Before(points, see), saver, _After(points)]
+        hooks = [_Before(points, timers), saver, _After(points, timers)]
         self.kernel = scheduler(hooks=hooks, clock=MortalClock(clock, points))
         self._over = asyncio.Event()
         self._died = asyncio.Event()
