@@ -66,6 +66,11 @@ class AgentProcess:
                 life.points.die()
             await (life.ended() if life.is_dead else life.stop())
 
+    @property
+    def is_entered(self) -> bool:
+        """Whether it was entered and not left since."""
+        return self._life is not None
+
     async def restart(self) -> None:
         """Start the process: the first time, or after `crash`, as the same program is started again.
 
