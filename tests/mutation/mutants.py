@@ -1,6 +1,7 @@
 """Every bug that is planted, by the room it is planted into."""
 
 from mutants_adapters import ADAPTERS
+from mutants_harness import HARNESSES
 from mutants_kernel import KERNEL
 from mutants_listing import LISTING
 from mutants_log import LOG
@@ -8,4 +9,4 @@ from mutants_outside import FROM_OUTSIDE
 from mutants_sealing import SEALING
 from mutants_storage import STORAGE
 
-MUTANTS = (*STORAGE, *LOG, *LISTING, *SEALING, *KERNEL, *ADAPTERS, *FROM_OUTSIDE)
+MUTANTS = (*STORAGE, *LOG, *LISTING, *SEALING, *KERNEL, *ADAPTERS, *FROM_OUTSIDE, *HARNESSES)

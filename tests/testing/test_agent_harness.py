@@ -15,7 +15,7 @@ from kernelckpt import (
     tool,
 )
 from kernelckpt.errors import EffectDenied, EffectError, UnknownTaskError, UsageError
-from kernelckpt.testing import AgentHarness, Answers, ManualClock, UnansweredError
+from kernelckpt.testing import AgentHarness, Answers, FakeCall, ManualClock, UnansweredError
 
 
 async def clerk(turn):
@@ -182,6 +182,24 @@ async def test_time_stands_still_until_the_test_moves_it():
         assert harness.texts("s") == ["turn 1", "turn 2", "turn 3"]
         assert harness.timers.counts() == {"s": 2}
         assert clock.monotonic() == 1100
+
+
+async def test_whoever_is_woken_acts_at_his_own_time_however_much_he_does():
+    times = []
+
+    async def busy(turn):
+        for number in range(10):
+            await turn.call("look", n=number)
+        return turn.complete("done") if turn.number == 3 else turn.sleep(1)
+
+    async with AgentHarness(
+        {"b": busy}, fakes={"look": lambda n: times.append(clock.monotonic())}
+    ) as harness:
+        clock = harness.clock
+        await harness.submit("b", task_id="b")
+        await harness.advance(5)
+        assert times == [0.0] * 10 + [1.0] * 10 + [2.0] * 10
+        assert clock.monotonic() == 5
 
 
 async def test_join_lets_a_task_have_the_time_it_needs_but_no_more():
@@ -401,6 +419,50 @@ async def test_agents_that_never_rest_are_told(monkeypatch):
         await harness.submit("b", task_id="b")
         with pytest.raises(UsageError, match="do not come to rest"):
             await harness.step()
+
+
+async def test_of_a_call_that_was_begun_twice_the_second_run_is_in_question():
+    held = asyncio.Event()
+
+    async def pay(amount):
+        if len(harness.calls) > 1:
+            await held.wait()
+        return "paid"
+
+    async def once(turn):
+        await turn.call("pay", amount=1)
+        return turn.complete("done")
+
+    async with AgentHarness({"once": once}, fakes={"pay": pay}) as harness:
+        harness.fakes.calls.append(FakeCall("pay", (), {"amount": 1}, task_id="o", number=1, done=True))
+        await harness.submit("once", task_id="o")
+        await harness.step()
+        await harness.crash()
+        await harness.restart()
+        (question,) = harness.approvals()
+        assert harness.call_of(question) is not None
+        await harness.approve(question)
+        await harness.step()
+        assert [call.run for call in harness.calls] == [1, 1, 2]
+        await harness.crash()
+        await harness.restart()
+        assert harness.call_of(*harness.approvals()) is None
+
+
+async def test_a_wait_that_somebody_ended_is_no_timer_that_fired():
+    async def asker(turn):
+        if not turn.approvals:
+            return turn.ask_approval("go", "Go?", timeout=60)
+        return turn.complete(turn.approvals["go"].status.value)
+
+    async with AgentHarness({"a": asker}) as harness:
+        await harness.submit("a", task_id="in-time")
+        await harness.submit("a", task_id="late")
+        await harness.step()
+        await harness.approve(next(item for item in harness.approvals() if item.task_id == "in-time"))
+        assert (await harness.join("late")).text == "denied"
+        assert (await harness.join("in-time")).text == "approved"
+        assert harness.timers.counts() == {"late": 1}
 
 
 async def test_doubts_are_answered_as_the_test_has_said():

@@ -1,6 +1,7 @@
 """Crashing everywhere finds agents that lose or repeat things, passes good ones, and says where it was."""
 
 import asyncio
+import itertools
 import random
 import re
 import time
@@ -11,6 +12,7 @@ from kernelckpt import EffectPolicy, Message, Next, ToolCall, tool
 from kernelckpt.errors import EffectDenied, UsageError
 from kernelckpt.kernel.calls.performer import Performer
 from kernelckpt.testing import (
+    Answers,
     CrashDifferenceError,
     NotRepeatableError,
     Outcome,
@@ -42,6 +44,7 @@ async def payer(turn):
 
 async def pay_twice(harness):
     await harness.submit("payer", task_id="p")
+    assert harness.task("p").program == "payer"
     assert (await harness.join("p")).text == "paid 1, paid 2"
 
 
@@ -162,6 +165,63 @@ async def test_an_approver_who_always_says_again_is_found():
         )
 
 
+async def test_an_approver_who_believes_without_looking_is_found():
+    async def believe(harness, question):
+        await harness.approve(question, outcome="paid 1")
+
+    async def once(turn):
+        return turn.complete(await turn.call("pay", amount=1))
+
+    async def scenario(harness):
+        await harness.submit("once", task_id="o")
+        await harness.join("o")
+
+    fakes = {"pay": "paid 1"}
+    with pytest.raises(CrashDifferenceError, match=r"o: pay\(amount=1\) was done once undisturbed, 0 times"):
+        await crash_everywhere({"once": once}, scenario, in_doubt=believe, fakes=fakes)
+
+
+async def test_an_idempotent_call_under_another_key_is_found():
+    @tool(effect="idempotent")
+    def look(idempotency_key: str) -> str:
+        raise AssertionError("the real one")
+
+    async def forgetful(turn):
+        return turn.complete(await turn.effect(look.options(key=f"key {next(turn.deps)}")))
+
+    async def scenario(harness):
+        await harness.submit("f", task_id="f")
+        await harness.join("f")
+
+    with pytest.raises(CrashDifferenceError, match=r"f: look\(\) was made under 2 keys, not 1"):
+        await crash_everywhere(
+            {"f": forgetful}, scenario, tools=[look], fakes={"look": "seen"}, deps=itertools.count
+        )
+
+
+@pytest.mark.parametrize("where", ["history", "state"])
+async def test_whatever_a_task_has_kept_is_compared(where):
+    async def counting(turn):
+        count = next(turn.deps)
+        if where == "history":
+            turn.say(str(count))
+        else:
+            turn.set_state(count)
+        return turn.complete("done")
+
+    async def scenario(harness):
+        await harness.submit("c", task_id="c")
+        await harness.join("c")
+
+    with pytest.raises(CrashDifferenceError, match=f"the {where} of c: "):
+        await crash_everywhere({"c": counting}, scenario, deps=itertools.count)
+
+
+async def test_answers_begin_anew_in_each_run():
+    report = await crash_everywhere({"payer": payer}, pay_twice, fakes={"pay": Answers("paid 1", "paid 2")})
+    assert report.runs == report.points
+
+
 @pytest.mark.parametrize("source", [time.time_ns, random.random])
 async def test_an_agent_that_depends_on_time_or_chance_is_found_without_a_crash(source):
     async def moody(turn):
@@ -183,20 +243,22 @@ async def test_an_agent_that_depends_on_time_or_chance_is_found_without_a_crash(
     await crash_everywhere({"moody": steady}, scenario, fakes=fakes)
 
 
-async def test_an_agent_whose_way_depends_on_how_often_it_ran_is_found():
-    count = [0]
+async def test_an_agent_whose_way_is_another_one_later_on_is_found():
+    runs = []
 
-    async def counting(turn):
-        count[0] += 1
-        turn.say("one more" if count[0] < 5 else "too many")
-        return turn.complete(str(count[0]))
+    async def wayward(turn):
+        runs.append(turn.number)
+        turn.say("on my way")
+        if len(runs) > 4:
+            turn.spend(tokens=1)  # a commit of its own, of which nothing is to be seen in the end
+        return turn.complete("there")
 
     async def scenario(harness):
-        await harness.submit("c", task_id="c")
+        await harness.submit("w", task_id="w")
         await harness.step()
 
-    with pytest.raises(NotRepeatableError):
-        await crash_everywhere({"c": counting}, scenario)
+    with pytest.raises(NotRepeatableError, match=r"on its way to point \d+ the scenario took another way"):
+        await crash_everywhere({"w": wayward}, scenario)
 
 
 def repeat(effect, tool):
