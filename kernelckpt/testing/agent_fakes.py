@@ -61,7 +61,9 @@ class UnansweredError(AssertionError):
 class Answers:
     """One answer for each call, in their order; after the last the test fails.
 
-    fakes={"ask_model": Answers("hello", TimeoutError("busy"), lambda prompt: prompt.upper())}
+    A call that has returned and is repeated after a crash, as idempotent ones are, is answered as before.
+
+        fakes={"ask_model": Answers("hello", TimeoutError("busy"), lambda prompt: prompt.upper())}
     """
 
     def __init__(self, *answers: Any) -> None:
@@ -114,7 +116,8 @@ class Fakes:
             raise UnansweredError(f"{call.shown} was called and has no fake: {advice}; known: {known}")
         answer = self._answers[call.name]
         if isinstance(answer, Answers):
-            answer = answer.take(call.name)
+            before = self.made(call.task_id, call.number)
+            answer = answer.take(call.name) if before is None else before.value
         if isinstance(answer, BaseException) or (
             inspect.isclass(answer) and issubclass(answer, BaseException)
         ):

@@ -11,7 +11,7 @@ from anyio import sleep_forever
 from anyio.lowlevel import checkpoint
 from typing_extensions import override
 
-from kernelckpt import CheckpointHook, Commit, Hook, KernelHost, MemoryStorage, Scheduler
+from kernelckpt import CheckpointHook, Commit, Hook, KernelHost, LogOptions, MemoryStorage, Scheduler
 from kernelckpt.abc import Put
 from kernelckpt.errors import FencedError, UsageError
 from kernelckpt.model.effect import Effect
@@ -26,6 +26,9 @@ _MOST_ROUNDS = 10_000
 
 _is_upkeep: ContextVar[bool] = ContextVar("_is_upkeep", default=False)
 """Whether what runs is the saver's own and not the agents': it would have time wake somebody for ever."""
+
+_FOR_EVER = 1e9
+"""Seconds that writing may hold the loop: to yield as real time goes would change the order of things."""
 
 _WRITES = frozenset({"append", "write_part", "finish_blob", "delete", "delete_posted"})
 
@@ -199,6 +202,7 @@ class Life:
             every=None,
             signals=[],
             stop_signals=[],
+            log=LogOptions(slice_seconds=_FOR_EVER),
         )
         hooks = [_Before(points, timers), saver, _After(points, timers)]
         self.kernel = scheduler(hooks=hooks, clock=MortalClock(clock, points))

@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
+import msgspec
 from msgspec import Struct, field
 from typing_extensions import override
 
 from kernelckpt import Approval
+from kernelckpt.codec.value import dumped
 from kernelckpt.errors import UsageError
 from kernelckpt.testing.agent_harness import AgentHarness, InDoubt
 from kernelckpt.testing.agent_life import Points
@@ -80,7 +82,8 @@ async def look_at_the_world(harness: AgentHarness, question: Approval) -> None:
     if call is None:
         await harness.approve(question)
     else:
-        await harness.approve(question, outcome=call.value)
+        plain = msgspec.msgpack.decode(msgspec.msgpack.encode(call.value, enc_hook=dumped))
+        await harness.approve(question, outcome=plain)
 
 
 async def crash_everywhere(

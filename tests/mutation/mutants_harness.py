@@ -71,6 +71,27 @@ HARNESSES = (
         tests=(CRASHED + "answers_begin_anew_in_each_run",),
     ),
     Mutant(
+        name="a call that is repeated is answered by the next answer",
+        file=FAKES,
+        old="answer.take(call.name) if before is None else before.value",
+        new="answer.take(call.name)",
+        tests=(CRASHED + "a_call_that_is_given_up_and_tried_again_stands_every_crash",),
+    ),
+    Mutant(
+        name="the way of a scenario depends on real time",
+        file=LIFE,
+        old="LogOptions(slice_seconds=_FOR_EVER)",
+        new="LogOptions()",
+        tests=(CRASHED + "the_way_of_a_scenario_does_not_depend_on_real_time",),
+    ),
+    Mutant(
+        name="only plain values are believed to be what a call has given",
+        file=EVERYWHERE,
+        old="outcome=plain",
+        new="outcome=call.value",
+        tests=(CRASHED + "values_of_any_kind_that_can_be_kept_are_believed",),
+    ),
+    Mutant(
         name="a probe counts as a call",
         file=FAKES,
         old="(call for call in self.calls if call.done and not call.name.startswith(PROBE))",

@@ -5,10 +5,11 @@ import itertools
 import random
 import re
 import time
+from dataclasses import dataclass
 
 import pytest
 
-from kernelckpt import EffectPolicy, Message, Next, ToolCall, tool
+from kernelckpt import EffectPolicy, Message, Next, Retry, ToolCall, tool
 from kernelckpt.errors import EffectDenied, UsageError
 from kernelckpt.kernel.calls.performer import Performer
 from kernelckpt.testing import (
@@ -215,6 +216,54 @@ async def test_whatever_a_task_has_kept_is_compared(where):
 
     with pytest.raises(CrashDifferenceError, match=f"the {where} of c: "):
         await crash_everywhere({"c": counting}, scenario, deps=itertools.count)
+
+
+async def test_values_of_any_kind_that_can_be_kept_are_believed():
+    @dataclass(frozen=True)
+    class Receipt:
+        number: int
+        seal: bytes = bytes([255])
+
+    def buy(amount) -> Receipt:
+        raise AssertionError("the real one")
+
+    async def buyer(turn):
+        bought = await turn.effect(buy, 3)
+        return turn.complete(f"{bought.number} {bought.seal.hex()}")
+
+    async def scenario(harness):
+        await harness.submit("buyer", task_id="b")
+        assert (await harness.join("b")).text == "3 ff"
+
+    report = await crash_everywhere({"buyer": buyer}, scenario, fakes={"buy": Receipt})
+    assert report.outcome.counts == {"b: buy(3)": 1}
+
+
+async def test_a_call_that_is_given_up_and_tried_again_stands_every_crash():
+    @tool(effect="idempotent", timeout=5, retry=Retry(attempts=4, first=2.0))
+    def ask(question: str) -> str:
+        raise AssertionError("the real one")
+
+    async def asker(turn):
+        return turn.complete(await turn.call("ask", question="why"))
+
+    async def hang(question):
+        await asyncio.Event().wait()
+
+    async def scenario(harness):
+        await harness.submit("asker", task_id="a")
+        await harness.join("a")
+
+    fakes = {"ask": Answers(hang, ConnectionError("busy"), "because", "because")}
+    report = await crash_everywhere({"asker": asker}, scenario, tools=[ask], fakes=fakes)
+    assert report.outcome.counts == {"a: ask(question='why')": 1}
+
+
+async def test_the_way_of_a_scenario_does_not_depend_on_real_time(monkeypatch):
+    usual = await crash_everywhere({"payer": payer}, pay_twice, **WORLD)
+    monkeypatch.setattr("kernelckpt.log.time_slice.perf_counter", itertools.count().__next__)
+    slow = await crash_everywhere({"payer": payer}, pay_twice, **WORLD)
+    assert (slow.points, slow.labels) == (usual.points, usual.labels)
 
 
 async def test_answers_begin_anew_in_each_run():
