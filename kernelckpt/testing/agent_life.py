@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -117,16 +118,27 @@ class MortalStorage:
         return run
 
 
+@contextmanager
+def _upkeep() -> Iterator[None]:
+    token = _is_upkeep.set(True)
+    try:
+        yield
+    finally:
+        _is_upkeep.reset(token)
+
+
 class _Saver(CheckpointHook):
     """Writes what is committed; no bases, which only time would ask for."""
 
     @override
     async def on_start(self, kernel: KernelHost) -> None:
-        token = _is_upkeep.set(True)
-        try:
+        with _upkeep():
             await super().on_start(kernel)
-        finally:
-            _is_upkeep.reset(token)
+
+    @override
+    async def on_open(self, kernel: KernelHost) -> None:
+        with _upkeep():
+            await super().on_open(kernel)
 
 
 class _Before(Hook):

@@ -4,8 +4,10 @@ import asyncio
 import itertools
 import random
 import re
+import runpy
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -422,6 +424,25 @@ async def test_timers_children_approvals_and_concurrent_calls_stand_every_crash(
         "b/child-2: look(at='b')": 1,
     }
     assert report.runs == report.points
+
+
+async def test_the_clerk_of_the_examples_stands_every_crash():
+    place = Path(__file__).parents[2] / "examples" / "tools_and_approval.py"
+    example = runpy.run_path(str(place), run_name="example")
+
+    async def scenario(harness):
+        await harness.submit("clerk", task_id="a7", goal="have invoice A7 paid")
+        await harness.step()
+        await harness.approve(*harness.approvals(), by="the accountant")
+        assert (await harness.join("a7")).text == "paid 42 for A7"
+
+    def pay(invoice, amount):
+        return f"paid {amount} for {invoice}"
+
+    fakes = {"pay": pay, "look_up": {"amount": 42}}
+    tools = [example["pay"], example["look_up"]]
+    report = await crash_everywhere({"clerk": example["clerk"]}, scenario, tools=tools, fakes=fakes)
+    assert report.runs > 25
 
 
 async def test_a_scenario_may_crash_by_itself():
