@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from kernelckpt.abc import Key
 from kernelckpt.checkpoint.decoded_run import DecodedRun
 from kernelckpt.checkpoint.finding import Finding, FindingKind
-from kernelckpt.checkpoint.rule.budget import ledger_faults, totals_faults
+from kernelckpt.checkpoint.rule.budget import children_faults, ledger_faults, totals_faults
 from kernelckpt.checkpoint.rule.call import call_faults
 from kernelckpt.checkpoint.rule.governance import policy_faults
 from kernelckpt.checkpoint.rule.lineage import lineage_faults, own_ancestors
@@ -34,6 +34,7 @@ def inconsistencies(run: DecodedRun, turn: int) -> Iterator[Finding]:
     """
     yield from (_found(TOTALS, fault) for fault in totals_faults(run, turn))
     yield from (_found(_task(task), "it is its own ancestor") for task in own_ancestors(run))
+    yield from (_found(_task(task), fault) for task, fault in children_faults(run))
     children = Counter(row.parent for row in run.rows.values())
     for row in run.rows.values():
         yield from (_found(_task(row.id), fault) for fault in _row_faults(run, row, children[row.id]))

@@ -98,12 +98,24 @@ def _row_facts(row: TcbSnapshot, children: Sequence[str]) -> Iterator[tuple[str,
     yield "goal", shown(row.goal)
     yield "turns", f"{row.turns:,} of {row.max_turns:,}"
     yield "tokens", f"{row.total_tokens:,} of {row.max_total_tokens:,}"
-    yield "cost", cost_text(row.cost_micros) if row.cost_micros else ""
+    yield "cost", _cost(row)
+    yield "below it", _children_cost(row) if row.include_children else ""
+    yield "deadline", time_text(row.budget().due_ms)
+    yield "failed", f"{row.failed} times in a row, last by {shown(row.failure)}" if row.failed else ""
     yield "caps", ", ".join(map(shown, row.caps))
     if result is not None:
         yield "result", shown(result.final_message.text) if result.final_message else ""
         yield "output", shown(data_text(result.output)) if result.output is not None else ""
         yield "error", shown(result.error)
+
+
+def _cost(row: TcbSnapshot) -> str:
+    limit = "" if row.max_cost_micros is None else f" of {cost_text(row.max_cost_micros)}"
+    return f"{cost_text(row.cost_micros)}{limit}" if row.cost_micros or limit else ""
+
+
+def _children_cost(row: TcbSnapshot) -> str:
+    return f"{row.children_tokens:,} tokens, cost {cost_text(row.children_cost_micros)}, in the same limits"
 
 
 def _open_facts(snapshot: KernelSnapshot, task_id: str) -> Iterator[tuple[str, str]]:

@@ -59,7 +59,7 @@ class Core:
         self.settings = settings
         self.redactor = Redactor(settings.redaction)
         self.events = EventBus(self.redactor.shown)
-        self.state = KernelState(on_commit, self.redactor)
+        self.state = KernelState(on_commit, self.redactor, self._rearm)
         self.router = SignalRouter(settings.queue_capacity())
         self.ready: deque[str] = deque()
         self.on_ready: Callable[[], None] = _nothing
@@ -73,6 +73,7 @@ class Core:
         self.asked: dict[str, int] = {}
         self.signal_waiters: dict[str, None] = {}
         self.live_roots: dict[str, None] = {}
+        self.overspent: set[str] = set()
         self._queued: set[str] = set()
         self.joining = Joining(self.state)
         self.contexts = Contexts(self.state)
@@ -252,6 +253,10 @@ class Core:
 
     def _removed(self, task_id: str) -> None:
         self.asked.pop(task_id, None)
+        self.overspent.discard(task_id)
+
+    def _rearm(self) -> None:
+        self.on_timer()
 
     def cell(self, task_id: str) -> Cell:
         """The records of a task beside its row."""

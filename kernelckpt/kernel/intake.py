@@ -7,12 +7,14 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from kernelckpt.errors import DecodeError, TaskMismatchError, UsageError
+from kernelckpt.kernel import limits
 from kernelckpt.kernel.answering import drop_questions, is_in_doubt
 from kernelckpt.kernel.argument import check_text, checked_message, kept
 from kernelckpt.kernel.core import MESSAGE, Core
 from kernelckpt.kernel.new_task import Spawn, put_new_task
 from kernelckpt.kernel.phase import is_judged
 from kernelckpt.kernel.rollback import go_on, undo_request
+from kernelckpt.kernel.spending import note_overspent
 from kernelckpt.model.approval import ApprovalStatus
 from kernelckpt.model.budget import SchedulerBudget
 from kernelckpt.model.inbox import InboxEntry, SentKey
@@ -95,12 +97,15 @@ def send(core: Core, task_id: str, message: Message | str, key: str | None) -> N
 
 
 def fire_timers(core: Core) -> None:
-    """Wake the tasks whose time has come; questions that have expired count as denied."""
+    """Wake the tasks whose time has come, end those whose deadline has; an expired question is denied."""
     now = core.clock.wall_ms()
     fired = False
-    for row in core.state.table.due(now):
+    for due in core.state.table.due(now):
         fired = True
-        if row.state.kind is StateKind.SUSPENDED:
+        row = core.state.row(due.id)  # the end of one before it may have woken it
+        if row.budget.is_late(now):
+            limits.end_by_limit(core, row, limits.Reached("deadline", row.id))
+        elif row.state.kind is StateKind.SUSPENDED:
             _expire(core, row, now)
         else:
             core.wake(row)
@@ -183,7 +188,7 @@ def cancel(core: Core, task_id: str, reason: str) -> list[str]:
     return ended
 
 
-def extend(core: Core, task_id: str, limits: SchedulerBudget) -> None:
+def extend(core: Core, task_id: str, budget: SchedulerBudget) -> None:
     """Give a task other limits; one that was ended by its budget goes on.
 
     Raises:
@@ -191,8 +196,7 @@ def extend(core: Core, task_id: str, limits: SchedulerBudget) -> None:
         InvalidValueError: the limits are none.
     """
     row = core.state.row(task_id)
-    limits = kept(limits, SchedulerBudget, "budget")
-    extended = replace(row, budget=replace(row.budget, limits=limits))
+    extended = replace(row, budget=limits.under(core, row, kept(budget, SchedulerBudget, "budget")))
     if not row.state.is_terminal():
         core.state.put_row(extended)
     elif row.state.reason in _OUT_OF_BUDGET:
@@ -203,6 +207,7 @@ def extend(core: Core, task_id: str, limits: SchedulerBudget) -> None:
     else:
         reason = row.state.reason.value if row.state.reason else ""
         raise UsageError(f"task {task_id!r} ended by {reason}, not by its budget", hint="submit a new task")
+    note_overspent(core, core.state.row(task_id))
     core.state.commit()
 
 

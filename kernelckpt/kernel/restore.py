@@ -16,6 +16,7 @@ from kernelckpt.kernel.events.cross_check import comparing
 from kernelckpt.kernel.governance import governing
 from kernelckpt.kernel.intake import upgrade_state
 from kernelckpt.kernel.missing import missing_for
+from kernelckpt.kernel.spending import note_overspent
 from kernelckpt.kernel.state import KernelState
 from kernelckpt.kernel.steps import Steps
 from kernelckpt.model.task_state import StateKind, TaskState
@@ -44,7 +45,8 @@ class RestoreReport(msgspec.Struct, frozen=True):
         cleared: what is not kept and starts empty.
         notes: what the log had to say: a torn tail dropped, damage set aside.
         differences: where the rows and the event log contradict each other; the rows are what counts.
-        downtime_ms: wall time since the restored checkpoint; None when unknown. It is not charged.
+        downtime_ms: wall time since the restored checkpoint; None when unknown. It is charged to tasks whose
+            budgets say so.
     """
 
     run_id: str
@@ -131,10 +133,14 @@ def take_over(
     core.contexts.begin(rehearsal.unread)
     totals = core.state.totals
     core.set_work_ms(totals.clock_ms)
+    if downtime_ms:
+        core.state.put_totals(replace(totals, downtime_ms=totals.downtime_ms + downtime_ms))
+        core.state.commit(urgent=False)  # before what is mended: a crash from here on loses none of it
     differing = yield from _compare(core)
     said = governing.recreate(core)
     mended = _Mended()
     for row in core.state.table.scan():
+        note_overspent(core, row)
         if not row.state.is_terminal():
             _mend(core, row, mended)
         elif row.parent is None:

@@ -11,11 +11,11 @@ import anyio
 from msgspec.structs import replace
 
 from kernelckpt.errors import GovernanceError, SchedulerStopped, TurnStalled, UsageError
+from kernelckpt.kernel import limits
 from kernelckpt.kernel.answering import suspend_gated, suspend_in_doubt
 from kernelckpt.kernel.calls.doubt import Doubt
 from kernelckpt.kernel.calls.ledger import Ledger
 from kernelckpt.kernel.calls.performer import CallTool, Durability, Performer
-from kernelckpt.kernel.calls.request import close_request
 from kernelckpt.kernel.calls.tool_calls import ToolCalls
 from kernelckpt.kernel.cancellation import absorb_cancellation, is_cancelled
 from kernelckpt.kernel.capability_change import expire_leases
@@ -27,7 +27,6 @@ from kernelckpt.kernel.rollback import undo_refused, undo_request, undo_turn
 from kernelckpt.kernel.turn import ending
 from kernelckpt.kernel.turn.commit import commit_turn
 from kernelckpt.kernel.turn.turn import Turn
-from kernelckpt.model.budget import termination_of
 from kernelckpt.model.rollback import RollbackReason
 from kernelckpt.model.task_state import StateKind, TaskState
 from kernelckpt.model.tcb import Tcb
@@ -140,10 +139,10 @@ class Runner:
         return not self.stopping
 
     async def _step(self, row: Tcb, scope: anyio.CancelScope) -> None:
-        now = None if row.budget.limits.max_wall_ms is None else self._core.work_ms()
-        exceeded = row.budget.exceeded(now)
-        if exceeded is not None:
-            self._end_by_budget(row, exceeded)
+        limit = limits.reached(self._core, row)
+        if limit is not None:
+            limits.end_by_limit(self._core, row, limit)
+            self._core.state.commit(waits=True)
             return
         self._scopes[row.id] = scope
         try:
@@ -153,13 +152,6 @@ class Runner:
                 await self._turn(row, scope)
         finally:
             del self._scopes[row.id]
-
-    def _end_by_budget(self, row: Tcb, label: str) -> None:
-        error = f"the budget's {label} was reached"
-        if row.state.kind is StateKind.BLOCKED:
-            close_request(self._core.state, row.id, unmade=error)
-        self._core.end(row, termination_of(label), error=error)
-        self._core.state.commit(waits=True)
 
     async def _turn(self, row: Tcb, scope: anyio.CancelScope) -> None:
         row = self._begun(row)
@@ -194,7 +186,7 @@ class Runner:
         row = expire_leases(core.state, row)
         budget = row.budget
         if budget.started_at_ms is None:
-            budget = replace(budget, started_at_ms=core.work_ms())
+            budget = limits.begun(core, budget)
         begun = replace(
             row,
             state=TaskState.RUNNING,

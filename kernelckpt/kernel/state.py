@@ -42,8 +42,19 @@ class KernelState:
     await between: whoever looks at an await sees committed state only.
     """
 
-    def __init__(self, on_commit: Callable[[Commit], None], redactor: Redactor | None = None) -> None:
-        """`on_commit` is called synchronously with each commit; `redactor` sees whatever is to be kept."""
+    def __init__(
+        self,
+        on_commit: Callable[[Commit], None],
+        redactor: Redactor | None = None,
+        on_deadline: Callable[[], None] | None = None,
+    ) -> None:
+        """Begin empty.
+
+        Args:
+            on_commit: called synchronously with each commit.
+            redactor: sees whatever is to be kept.
+            on_deadline: called when a row with a deadline was put.
+        """
         self.redactor = redactor or Redactor()
         self.table = TaskTable()
         self.totals = KernelTotals()
@@ -57,6 +68,7 @@ class KernelState:
         self._cells: dict[str, Cell] = {}
         self._changes: list[Change] = []
         self._on_commit = on_commit
+        self._on_deadline = on_deadline
 
     def row(self, task_id: str) -> Tcb:
         """The row of a task.
@@ -118,6 +130,8 @@ class KernelState:
         if old is None:
             self._cells[row.id] = Cell()
         self._changes.append(Put(("task", row.id, 0), row))
+        if self._on_deadline is not None and row.budget.due_ms is not None:
+            self._on_deadline()
         return row
 
     def note(self, event: LoggedEvent) -> None:

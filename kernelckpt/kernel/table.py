@@ -100,6 +100,17 @@ class TaskTable:
         if siblings.pop(row.id, None) is not None and not siblings:
             del self._live_children[row.parent]
 
+    def lineage(self, task_id: str | None) -> Iterator[Tcb]:
+        """The row of that id, its parent, and so on up to a root; a circle of parents is walked once."""
+        seen: set[str] = set()
+        while task_id is not None and task_id not in seen:
+            row = self.get(task_id)
+            if row is None:
+                return
+            yield row
+            seen.add(task_id)
+            task_id = row.parent
+
     def live(self) -> list[Tcb]:
         """The rows that have not ended."""
         return _rows(sorted(self._live.values(), key=_number))
@@ -131,11 +142,11 @@ class TaskTable:
         return found.row if found else None
 
     def next_timer(self) -> int | None:
-        """The earliest time, in wall ms, to which a row that has not ended is deferred."""
+        """The earliest time, in wall ms, at which a deferral or the deadline of a live row is over."""
         return self._timers.first_key()
 
     def due(self, now_ms: int) -> list[Tcb]:
-        """The rows that have not ended and whose deferral has passed, ready or waiting."""
+        """The rows that have not ended and whose deferral or deadline has passed, ready or waiting."""
         return _rows(sorted(self._timers.up_to(now_ms), key=_number))
 
     def __contains__(self, task_id: object) -> bool:
@@ -209,6 +220,8 @@ def _stays(old: Tcb, new: Tcb) -> bool:
     return (
         old.parent == new.parent
         and old.deferred_until == new.deferred_until
+        and old.budget.due_ms is None
+        and new.budget.due_ms is None
         and old.state.kind is not StateKind.DONE
         and new.state.kind is not StateKind.DONE
     )
@@ -223,7 +236,13 @@ def _waits_for_signal(row: Tcb) -> bool:
 
 
 def _timer_of(row: Tcb) -> int | None:
-    return None if row.state.is_terminal() else row.deferred_until
+    """When something is to be done about a row; the deadline of one at work is looked at after that."""
+    if row.state.is_terminal():
+        return None
+    due, deferred = row.budget.due_ms, row.deferred_until
+    if due is None or row.is_at_work():
+        return deferred
+    return due if deferred is None else min(due, deferred)
 
 
 def _exceeded_key(row: Tcb) -> int | None:

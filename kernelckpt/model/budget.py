@@ -15,12 +15,22 @@ class SchedulerBudget(Record, frozen=True, gc=False):
         max_turns: turns.
         max_total_tokens: tokens over all turns.
         max_wall_ms: working time in milliseconds since the task's first turn; None is unlimited.
+        max_cost_micros: money, in millionths of the user's currency; None is unlimited.
+        deadline_ms: wall time, in milliseconds since 1970, at which the task ends though it waits.
+        deadline_after_ms: the same, in milliseconds of wall time since the task's first turn.
+        charge_downtime: whether `max_wall_ms` counts the time in which no process ran the kernel.
+        include_children: whether the limits of tokens and money count what all its descendants spend.
     """
 
     max_tokens: U32 = 128_000
     max_turns: U32 = 25
     max_total_tokens: U64 = 1_000_000
     max_wall_ms: U64 | None = None
+    max_cost_micros: U64 | None = None
+    deadline_ms: U64 | None = None
+    deadline_after_ms: U64 | None = None
+    charge_downtime: bool = False
+    include_children: bool = False
 
     def should_terminate(
         self, turns: int, total_tokens: int, now_ms: int | None = None, started_at_ms: int | None = None
@@ -45,8 +55,9 @@ LoopPolicy = SchedulerBudget
 
 def termination_of(label: str) -> TerminationReason:
     """The reason a limit of this label ends a task with."""
-    reasons = {"max_turns": TerminationReason.MAX_TURNS, "wall_time": TerminationReason.TIMEOUT}
-    return reasons.get(label, TerminationReason.TOKEN_BUDGET)
+    if label == "max_turns":
+        return TerminationReason.MAX_TURNS
+    return TerminationReason.TIMEOUT if label in {"wall_time", "deadline"} else TerminationReason.TOKEN_BUDGET
 
 
 class BudgetLedger(Record, frozen=True, gc=False):
@@ -56,8 +67,13 @@ class BudgetLedger(Record, frozen=True, gc=False):
         limits: the limits.
         turns: turns committed.
         total_tokens: tokens spent, by turns that failed too.
-        started_at_ms: the kernel's working clock at the first turn; None before it.
+        started_at_ms: the kernel's working clock at the first turn (with the downtime of the run so far, if
+            downtime is charged); None before it.
         cost_micros: money spent, in millionths of the user's currency.
+        began_at_ms: wall time of the first turn, if there is a deadline that goes by it.
+        children_tokens: tokens that its descendants have spent, forgotten ones too, while the limits include
+            them.
+        children_cost_micros: money that they have spent, likewise.
     """
 
     limits: SchedulerBudget = SchedulerBudget()
@@ -65,10 +81,51 @@ class BudgetLedger(Record, frozen=True, gc=False):
     total_tokens: U64 = 0
     started_at_ms: U64 | None = None
     cost_micros: U64 = 0
+    began_at_ms: U64 | None = None
+    children_tokens: U64 = 0
+    children_cost_micros: U64 = 0
 
-    def exceeded(self, now_ms: int | None = None) -> str | None:
-        """The label of the first limit reached, or None."""
-        return self.limits.should_terminate(self.turns, self.total_tokens, now_ms, self.started_at_ms)
+    def exceeded(self, now_ms: int | None = None, wall_ms: int | None = None) -> str | None:
+        """The label of the first limit reached (`cost_budget` and `deadline` come last), or None.
+
+        Args:
+            now_ms: the clock that `started_at_ms` goes by; None leaves working time out.
+            wall_ms: the wall clock; None leaves the deadline out.
+        """
+        label = self.limits.should_terminate(self.turns, self._tokens, now_ms, self.started_at_ms)
+        label = label or self.overspent
+        if label is not None or wall_ms is None:
+            return label
+        return "deadline" if self.is_late(wall_ms) else None
+
+    @property
+    def overspent(self) -> str | None:
+        """The label of the limit of tokens or money that was reached, or None."""
+        limits = self.limits
+        if self._tokens >= limits.max_total_tokens:
+            return "token_budget"
+        if limits.max_cost_micros is None:
+            return None
+        cost = self.cost_micros + (self.children_cost_micros if limits.include_children else 0)
+        return "cost_budget" if cost >= limits.max_cost_micros else None
+
+    @property
+    def _tokens(self) -> int:
+        return self.total_tokens + (self.children_tokens if self.limits.include_children else 0)
+
+    @property
+    def due_ms(self) -> int | None:
+        """The wall time at which the task ends, the earlier of its deadlines; None for none so far."""
+        limits = self.limits
+        if limits.deadline_after_ms is None or self.began_at_ms is None:
+            return limits.deadline_ms
+        due = self.began_at_ms + limits.deadline_after_ms
+        return due if limits.deadline_ms is None else min(due, limits.deadline_ms)
+
+    def is_late(self, wall_ms: int) -> bool:
+        """Whether its deadline has come."""
+        due = self.due_ms
+        return due is not None and wall_ms >= due
 
 
 class BudgetSlice(Record, frozen=True, gc=False):

@@ -17,6 +17,7 @@ class KernelTotals(Record, frozen=True, gc=False):
         signals: signals queued so far (numbers them).
         queue_capacity: how many signals the router queues.
         attention: the name of the router's policy in the scheduler's registry; "" for the default one.
+        downtime_ms: wall time between restored checkpoints and the restores, over the life of the run.
     """
 
     turn: U64 = 0
@@ -26,6 +27,7 @@ class KernelTotals(Record, frozen=True, gc=False):
     signals: U64 = 0
     queue_capacity: U32 = 64
     attention: str = ""
+    downtime_ms: U64 = 0
 
 
 class Value(Record, frozen=True, gc=False):

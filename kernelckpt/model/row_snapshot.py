@@ -85,7 +85,8 @@ class TcbSnapshot(Record, frozen=True, gc=False, kw_only=True):
         wait_reason: the label of the wait.
         wait_children: the tasks waited for, exactly when the wait is a join.
         wait_note: the note of the wait.
-        cost_micros: the first field that the original has not; all after it are named as in `Tcb`.
+        cost_micros: the first field that the original has not; all after it are named as in `Tcb` and its
+            budget.
     """
 
     id: str
@@ -113,6 +114,16 @@ class TcbSnapshot(Record, frozen=True, gc=False, kw_only=True):
     spawned: U32 = 0
     joined: tuple[str, ...] = ()
     result: LoopResult | None = None
+    max_cost_micros: U64 | None = None
+    deadline_ms: U64 | None = None
+    deadline_after_ms: U64 | None = None
+    charge_downtime: bool = False
+    include_children: bool = False
+    began_at_ms: U64 | None = None
+    children_tokens: U64 = 0
+    children_cost_micros: U64 = 0
+    failed: U32 = 0
+    failure: str = ""
 
     def __post_init__(self) -> None:
         if (self.wait_reason is WaitKind.SUB_AGENT_JOIN) != (self.wait_children is not None):
@@ -126,14 +137,8 @@ class TcbSnapshot(Record, frozen=True, gc=False, kw_only=True):
         ledger, limits, wait = row.budget, row.budget.limits, row.wait
         joins = wait is not None and wait.kind is WaitKind.SUB_AGENT_JOIN
         return cls(
-            turns=ledger.turns,
-            total_tokens=ledger.total_tokens,
-            started_at_ms=ledger.started_at_ms,
-            cost_micros=ledger.cost_micros,
-            max_tokens=limits.max_tokens,
-            max_turns=limits.max_turns,
-            max_total_tokens=limits.max_total_tokens,
-            max_wall_ms=limits.max_wall_ms,
+            **{name: getattr(ledger, name) for name in _USED},
+            **{name: getattr(limits, name) for name in SchedulerBudget.__struct_fields__},
             wait_reason=None if wait is None else wait.kind,
             wait_children=wait.children if wait is not None and joins else None,
             wait_note="" if wait is None else wait.note,
@@ -149,10 +154,11 @@ class TcbSnapshot(Record, frozen=True, gc=False, kw_only=True):
 
     def budget(self) -> BudgetLedger:
         """The row's limits and what it has used."""
-        limits = SchedulerBudget(self.max_tokens, self.max_turns, self.max_total_tokens, self.max_wall_ms)
-        return BudgetLedger(limits, self.turns, self.total_tokens, self.started_at_ms, self.cost_micros)
+        limits = {name: getattr(self, name) for name in SchedulerBudget.__struct_fields__}
+        return BudgetLedger(SchedulerBudget(**limits), **{name: getattr(self, name) for name in _USED})
 
 
+_USED = tuple(name for name in BudgetLedger.__struct_fields__ if name != "limits")
 _SAME = tuple(name for name in Tcb.__struct_fields__ if name not in {"budget", "wait", "proc"})
 
 

@@ -8,7 +8,7 @@ from kernelckpt.model.record import Record
 from kernelckpt.model.result import LoopResult
 from kernelckpt.model.scalar import U32, U64
 from kernelckpt.model.task_state import StateKind, TaskState
-from kernelckpt.model.wait import WaitReason
+from kernelckpt.model.wait import WaitKind, WaitReason
 
 
 class Tcb(Record, frozen=True, gc=False):
@@ -31,6 +31,8 @@ class Tcb(Record, frozen=True, gc=False):
         spawned: children it has spawned so far.
         joined: the children of its last join, whose results its next turn can read.
         result: how it ended; None before.
+        failed: how often its turn has raised since one was committed, if its program is retried.
+        failure: what it raised then.
     """
 
     id: str
@@ -49,6 +51,8 @@ class Tcb(Record, frozen=True, gc=False):
     spawned: U32 = 0
     joined: tuple[str, ...] = ()
     result: LoopResult | None = None
+    failed: U32 = 0
+    failure: str = ""
 
     @classmethod
     def root(cls, task_id: str, budget: SchedulerBudget) -> Tcb:
@@ -67,6 +71,13 @@ class Tcb(Record, frozen=True, gc=False):
         if self.deferred_until is None:
             return True
         return now_ms is not None and now_ms >= self.deferred_until
+
+    def is_at_work(self) -> bool:
+        """Whether it is in a turn, or its tool calls are made."""
+        kind, wait = self.state.kind, self.wait
+        return kind is StateKind.RUNNING or (
+            kind is StateKind.BLOCKED and wait is not None and wait.kind is WaitKind.TOOL
+        )
 
     def is_runnable(self) -> bool:
         """Whether it is ready and not deferred at all."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from kernelckpt.checkpoint.decoded_run import DecodedRun
 from kernelckpt.kernel.core import result_of
+from kernelckpt.model.budget import BudgetLedger
 from kernelckpt.model.tcb import Tcb
 
 
@@ -31,6 +32,39 @@ def totals_faults(run: DecodedRun, turn: int) -> Iterator[str]:
         total: int = getattr(run.totals, name)
         if total < used:  # it may be more: forgotten tasks stay counted
             yield f"{name} is {total}, but the tasks together used {used}"
+
+
+def children_faults(run: DecodedRun) -> Iterator[tuple[str, str]]:
+    """Tasks that count less than those below them have spent, with what is wrong.
+
+    They may count more: forgotten ones stay counted.
+    """
+    including = [row for row in run.rows.values() if row.budget.limits.include_children]
+    if not including:
+        return
+    children: dict[str, list[Tcb]] = {}
+    for row in run.rows.values():
+        children.setdefault(row.parent or "", []).append(row)
+    for row in including:
+        below = list(_below(row, children))
+        ledger = row.budget
+        for noun, counted, spent in (
+            ("tokens", ledger.children_tokens, sum(item.total_tokens for item in below)),
+            ("cost_micros", ledger.children_cost_micros, sum(item.cost_micros for item in below)),
+        ):
+            if counted < spent:
+                yield row.id, f"it counts {counted} {noun} below it, but {spent} were spent there"
+
+
+def _below(row: Tcb, children: dict[str, list[Tcb]]) -> Iterator[BudgetLedger]:
+    """The ledgers of all below a task; a circle of parents is walked once."""
+    seen, todo = {row.id}, list(children.get(row.id, ()))
+    while todo:
+        found = todo.pop()
+        if found.id not in seen:
+            seen.add(found.id)
+            yield found.budget
+            todo.extend(children.get(found.id, ()))
 
 
 def ledger_faults(row: Tcb) -> Iterator[str]:

@@ -11,12 +11,13 @@ from kernelckpt.kernel.spending import check_charge, put_charge
 from kernelckpt.model.effect import Effect, EffectStatus
 
 
-def charged(core: Core, task_id: str | None, done: Effect, tool: Tool) -> Effect:
+def charged(core: Core, task_id: str | None, parent: str | None, done: Effect, tool: Tool) -> Effect:
     """Charge a call by what it returned; the caller writes its entry in the same commit: both, or neither.
 
     Args:
         core: the kernel.
-        task_id: who is charged; None for a task that was forgotten: the kernel alone is.
+        task_id: who is charged; None for a task that was forgotten.
+        parent: its parent.
         done: the call's entry in the ledger.
         tool: what was called.
 
@@ -31,5 +32,5 @@ def charged(core: Core, task_id: str | None, done: Effect, tool: Tool) -> Effect
     except Exception as error:  # noqa: BLE001 - it is the user's function
         why = f"charge: {error_text(error)}"
         return core.redactor.record(replace(done, status=EffectStatus.RAISED, outcome=b"", error=why))
-    put_charge(core, task_id, charge)
+    put_charge(core, task_id, parent, charge)
     return done

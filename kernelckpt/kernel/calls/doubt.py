@@ -79,7 +79,8 @@ class Doubt:
             return effect
         if decided.decided:
             self._performer.cell_at_work(call.task_id)
-            decided = charged(self._core, call.task_id, decided, call.tool)
+            parent = self._core.state.row(call.task_id).parent
+            decided = charged(self._core, call.task_id, parent, decided, call.tool)
             await self._performer.write(call.task_id, call.number, decided)
         return decided
 

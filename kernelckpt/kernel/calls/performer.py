@@ -95,12 +95,13 @@ class Performer:
         """
         await checkpoint_if_cancelled()
         cell = self.cell_at_work(call.task_id)
+        parent = self._core.state.row(call.task_id).parent
         started = self._started(call, effect)
         await self.write(call.task_id, call.number, started)
         await checkpoint_if_cancelled()  # it may have become durable just as the task was cancelled
         done = self._core.redactor.record(await self._outcome(started, call))
         is_kept = self._core.state.find_cell(call.task_id) is cell
-        done = charged(self._core, call.task_id if is_kept else None, done, call.tool)
+        done = charged(self._core, call.task_id if is_kept else None, parent, done, call.tool)
         if is_kept and call.number in cell.effects:
             await self.write(call.task_id, call.number, done)
         elif call.tool.charge is not None:

@@ -151,7 +151,7 @@ class Turn(TurnMemory):
         A turn that is run again spends again. What a call through the ledger costs is charged once by
         `tool(charge=...)`, however often its turn is run.
 
-        Spent after the task was forgotten, it is charged to the kernel alone.
+        Spent after the task was forgotten, it is charged to the kernel, and to whoever above it includes it.
 
         Raises:
             InvalidValueError: not a whole number of 0 or more.
@@ -159,7 +159,7 @@ class Turn(TurnMemory):
         charge = Charge(tokens, cost_micros)
         check_charge(self._core, charge)
         is_kept = self._core.state.find_cell(self._row.id) is self._cell
-        put_charge(self._core, self._row.id if is_kept else None, charge)
+        put_charge(self._core, self._row.id if is_kept else None, self._row.parent, charge)
         self._core.state.commit(urgent=False)
 
     # calls
