@@ -17,8 +17,9 @@ class KernelEvent(Struct, frozen=True):
     """Something that happened.
 
     Attributes:
-        kind: "started", "draft", "committed", "discarded", "rolled_back", "compacted", "waiting",
-            "evaluate", "ended", "signal", "restored", "stopping", "checkpoint_failed", "log_differs", ...
+        kind: "started", "draft", "committed", "discarded", "rolled_back", "retrying", "compacted",
+            "waiting", "evaluate", "ended", "signal", "restored", "stopping", "checkpoint_failed",
+            "log_differs", ...
             or "lagged" (this listener was too slow; `data["lost"]`).
         task_id: the task it concerns; "" for the kernel.
         turn: that task's turn.

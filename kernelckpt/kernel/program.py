@@ -11,6 +11,7 @@ import msgspec
 from kernelckpt.codec.value import ValueCodec
 from kernelckpt.errors import RestoreError, UnknownProgramError, UsageError
 from kernelckpt.kernel.argument import check_name
+from kernelckpt.kernel.calls.retry import ONCE, Retry
 from kernelckpt.kernel.error_text import error_text
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Program:
         output: Any = None,
         version: int = 1,
         upgrade: Upgrade | None = None,
+        retry: Retry = ONCE,
     ) -> None:
         """Describe a program.
 
@@ -43,21 +45,26 @@ class Program:
             output: type of what it completes with, likewise.
             version: raise it when the meaning of the state changes.
             upgrade: `upgrade(old, version)` gives this version's state from an older one's plain data.
+            retry: how often a turn that raises is run in all, and how long is waited before it is run again;
+                by default the task ends with the error at once.
 
         Raises:
-            UsageError: `fn` is not an async function, or the version no version.
+            UsageError: `fn` is not an async function, the version no version, or the retry no `Retry`.
         """
         if not inspect.iscoroutinefunction(fn) and not inspect.iscoroutinefunction(type(fn).__call__):
             message = f"a program that is a {type(fn).__name__} and not an async function"
             raise UsageError(message, hint="write `async def program(turn): ...`")
         if type(version) is not int or not 0 < version < 2**32:
             raise UsageError(f"the version {version!r}", hint="a whole number, 1 or more")
+        if not isinstance(retry, Retry):
+            raise UsageError(f"retry is a {type(retry).__name__}", hint="pass a Retry")
         self.fn = fn
         self.state = ValueCodec(state)
         self.input = ValueCodec(input)
         self.output = ValueCodec(output)
         self.version = version
         self.upgrade = upgrade
+        self.retry = retry
 
     def upgraded(self, data: bytes, version: int, path: str) -> bytes:
         """The state's bytes in this program's version.

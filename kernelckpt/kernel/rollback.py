@@ -12,7 +12,7 @@ from kernelckpt.kernel.calls.request import calls_of, drop_request
 from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.lines import add_note
 from kernelckpt.kernel.turn.calls import identity_of
-from kernelckpt.model.effect import Effect, EffectStatus
+from kernelckpt.model.effect import Effect, EffectPolicy, EffectStatus
 from kernelckpt.model.event import ToolErrorKind
 from kernelckpt.model.os_event import Rollbacked
 from kernelckpt.model.rollback import (
@@ -49,7 +49,7 @@ def undo_turn(core: Core, row: Tcb, reason: RollbackReason, retry_after_ms: int 
     """
     core.touch_totals(turns=1)
     budget = replace(row.budget, turns=row.budget.turns + 1)
-    _forget_failures(core, row.id)
+    forget_failures(core, row.id)
     pause_ms = max(pause_after(row.attempt), retry_after_ms)
     until_ms = core.clock.wall_ms() + pause_ms if pause_ms else None
     go_on(core, replace(row, budget=budget), reason, (), until_ms)
@@ -68,10 +68,15 @@ def pause_after(attempts: int) -> int:
     return min(100 << min(over - 1, 10), LONGEST_PAUSE_MS) if over > 0 else 0
 
 
-def _forget_failures(core: Core, task_id: str) -> None:
+def forget_failures(core: Core, task_id: str, *, repeatable: bool = False) -> None:
     """Drop the effects that raised; those left count from 0, so that the next turn finds them in its calls.
 
     Calls alike of which one is open are left as they are: it may still write its outcome.
+
+    Args:
+        core: the kernel.
+        task_id: whose.
+        repeatable: drop only those that were declared idempotent.
     """
     alike: dict[Hashable, list[tuple[int, Effect]]] = {}
     for number, effect in core.cell(task_id).effects.items():
@@ -82,7 +87,8 @@ def _forget_failures(core: Core, task_id: str) -> None:
             continue
         left = 0
         for number, effect in sorted(group, key=lambda item: item[1].occurrence):
-            if effect.status is EffectStatus.RAISED:
+            is_kept = repeatable and effect.policy is not EffectPolicy.IDEMPOTENT
+            if effect.status is EffectStatus.RAISED and not is_kept:
                 core.state.remove(("effect", task_id, number))
                 dropped.add(number)
                 continue

@@ -26,11 +26,11 @@ from kernelckpt.kernel.first_wait import tell_first_wait
 from kernelckpt.kernel.rollback import undo_refused, undo_request, undo_turn
 from kernelckpt.kernel.turn import ending
 from kernelckpt.kernel.turn.commit import commit_turn
+from kernelckpt.kernel.turn.retrying import quiet_before_retry, retry_or_end
 from kernelckpt.kernel.turn.turn import Turn
 from kernelckpt.model.rollback import RollbackReason
 from kernelckpt.model.task_state import StateKind, TaskState
 from kernelckpt.model.tcb import Tcb
-from kernelckpt.model.termination import TerminationReason
 
 _GOES_ON = frozenset({StateKind.RUNNING, StateKind.READY})
 """What a task is at whose turn was cancelled, or undone from outside, and that has not ended."""
@@ -171,8 +171,10 @@ class Runner:
             if is_cancelled():
                 raise
             absorb_cancellation()
+            await quiet_before_retry(self._core, row, turn)
             self._fail(row, turn, error)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - it fails the task, not the kernel
+            await quiet_before_retry(self._core, row, turn)
             self._fail(row, turn, error)
         finally:
             del self._turns[row.id]
@@ -239,8 +241,7 @@ class Runner:
             undo_refused(self._core, now, refusal)
             return
         self._core.events.emit("discarded", row.id, row.budget.turns + 1)
-        self._core.end(now, TerminationReason.ERROR, error=placed_error_text(error))
-        self._core.state.commit(waits=True)
+        retry_or_end(self._core, now, placed_error_text(error))
 
 
 def _refusal_in(error: BaseException) -> GovernanceError | None:

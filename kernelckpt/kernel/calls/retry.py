@@ -1,4 +1,4 @@
-"""Retries: how often a call that raised is made again, and how long is waited before."""
+"""Retries: how often a call or a turn that raised is tried again, and how long is waited before."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST_STEPS = 10_000
 
 
 class Retry(Struct, frozen=True):
-    """How a call that can be repeated is tried again after it has raised, or has taken too long.
+    """How a call that can be repeated, or a turn, is tried again after it has raised, or taken too long.
 
     Attributes:
         attempts: how often it is tried in all.
@@ -47,4 +47,4 @@ class Retry(Struct, frozen=True):
 
 
 ONCE = Retry(attempts=1)
-"""What holds for calls that are given no retry."""
+"""What holds for calls and programs that are given no retry."""

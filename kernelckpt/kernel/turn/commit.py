@@ -79,6 +79,8 @@ def _commit(core: Core, row: Tcb, staged: Staged, what_next: ending.Next, gated:
     core.touch_totals(turns=1)
     budget = replace(row.budget, turns=row.budget.turns + 1)
     row = replace(row, budget=budget, attempt=0, spawned=row.spawned + len(staged.spawns), joined=())
+    if row.failed:
+        row = replace(row, failed=0, failure="")
     cell = core.cell(task_id)
     plan = cell.context.plan if staged.plan else None
     if staged.read or cell.effects:
