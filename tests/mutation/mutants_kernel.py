@@ -196,8 +196,8 @@ KERNEL = (
     Mutant(
         name="what a call costs is charged before its outcome is written down",
         file="kernel/calls/charging.py",
-        old="put_charge(core, task_id, charge)",
-        new="put_charge(core, task_id, charge)\n    core.state.commit()",
+        old="put_charge(core, task_id, parent, charge)",
+        new="put_charge(core, task_id, parent, charge)\n    core.state.commit()",
         tests=(CHARGES + "wherever_the_process_dies_what_was_charged_is_what_the_recorded_calls_have_cost",),
     ),
     Mutant(
