@@ -31,6 +31,7 @@ from kernelckpt import (
     PermissionRule,
     ProcInfo,
     ResourceQuota,
+    SchedulerBudget,
     SubAgentResult,
     TaskState,
     Tcb,
@@ -513,6 +514,14 @@ BAD_STATES = {
     "too few turns": ([row(budget=BudgetLedger(turns=101))], "kernel", "turn is 100, but the tasks"),
     "too few tokens": ([row(budget=BudgetLedger(total_tokens=10_001))], "kernel", "together used 10001"),
     "too little money": ([row(budget=BudgetLedger(cost_micros=1))], "kernel", "cost_micros is 0"),
+    "fewer tokens below a task than were spent there": (
+        [
+            row(spawned=1, budget=BudgetLedger(SchedulerBudget(include_children=True), children_tokens=4)),
+            child("b", budget=BudgetLedger(total_tokens=5)),
+        ],
+        'task["a"]',
+        "it counts 4 tokens below it, but 5 were spent there",
+    ),
     "a signal to come": (
         [
             (

@@ -4,7 +4,17 @@ import anyio
 import pytest
 from cli_kit import RUN, SHOWN, call, make
 
-from kernelckpt import KernelSnapshot, load, open_storage
+from kernelckpt import (
+    CheckpointHook,
+    KernelSnapshot,
+    Program,
+    Retry,
+    Scheduler,
+    SchedulerBudget,
+    load,
+    open_storage,
+)
+from kernelckpt.testing import ManualClock
 
 
 def test_tasks_questions_totals(url):
@@ -100,3 +110,30 @@ def test_run_ids_with_an_at_sign(nothing, run_id, reference):
     done = call("show", reference, "-s", nothing)
     assert done.code == 0
     assert done.out.startswith(f"run {run_id}, checkpoint ")
+
+
+def test_a_task_that_is_to_be_tried_again_and_its_limits(nothing):
+    async def raising(turn):
+        turn.spend(tokens=7, cost_micros=1_500_000)
+        raise ValueError("no \x1b[31m luck")
+
+    async def lead(turn):
+        return turn.join(turn.spawn("raising", task_id="r", budget=SchedulerBudget(deadline_ms=10**12)))
+
+    async def make_one():
+        programs = {"raising": Program(raising, retry=Retry(first=60.0)), "lead": lead}
+        hook, clock = CheckpointHook(nothing, every=None), ManualClock(10**12 - 90_000)
+        async with Scheduler(programs, run_id="r", hooks=[hook], clock=clock) as kernel:
+            limits = SchedulerBudget(include_children=True, max_cost_micros=9_000_000)
+            await kernel.submit("lead", task_id="l", budget=limits)
+            while not (kernel.tasks.get("r") and kernel.tasks.get("r").failed):
+                await anyio.sleep(0)
+
+    anyio.run(make_one)
+    lines = call("show", "r", "-s", nothing, "-t", "r").out.splitlines()
+    assert "waits for   until 2001-09-09 01:46:10" in "\n".join(lines)
+    assert "deadline    2001-09-09 01:46:40" in "\n".join(lines)
+    assert "failed      1 times in a row, last by ValueError: no \\x1b[31m luck" in "\n".join(lines)
+    lines = call("show", "r", "-s", nothing, "-t", "l").out.splitlines()
+    assert "below it    7 tokens, cost 1.5, in the same limits" in lines
+    assert "cost        0 of 9" in lines

@@ -6,7 +6,17 @@ import pytest
 from crash_kit import at_every_commit
 from kernel_kit import Recorder, kernel_of, settle
 
-from kernelckpt import Charge, Message, Role, TimedOut, ToolCall, tool
+from kernelckpt import (
+    Charge,
+    CheckpointHook,
+    MemoryStorage,
+    Message,
+    Role,
+    TimedOut,
+    ToolCall,
+    load,
+    tool,
+)
 from kernelckpt.errors import EffectError
 
 
@@ -204,3 +214,22 @@ async def test_a_call_that_ends_after_its_task_was_forgotten_is_charged_to_the_k
         go_on.set()
         await settle()
         assert kernel._core.state.totals.total_tokens == 4
+
+
+async def test_what_a_turn_notes_as_spent_is_durable_with_its_next_call():
+    storage, seen = MemoryStorage(), []
+
+    async def look() -> None:
+        snapshot = await load(MemoryStorage(storage._state), "run")
+        seen.append([(row.total_tokens, row.turns) for row in snapshot.tasks])
+
+    async def program(turn):
+        turn.spend(tokens=7)
+        await turn.effect(look)
+        return turn.complete()
+
+    hook = CheckpointHook(storage, signals=(), stop_signals=())
+    async with kernel_of({"p": program}, hooks=[hook]) as kernel:
+        await kernel.submit("p", task_id="t")
+        await kernel.join("t")
+    assert seen == [[(7, 0)]]

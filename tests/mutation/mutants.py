@@ -3,10 +3,21 @@
 from mutants_adapters import ADAPTERS
 from mutants_harness import HARNESSES
 from mutants_kernel import KERNEL
+from mutants_limits import OVER_BUDGET
 from mutants_listing import LISTING
 from mutants_log import LOG
 from mutants_outside import FROM_OUTSIDE
 from mutants_sealing import SEALING
 from mutants_storage import STORAGE
 
-MUTANTS = (*STORAGE, *LOG, *LISTING, *SEALING, *KERNEL, *ADAPTERS, *FROM_OUTSIDE, *HARNESSES)
+MUTANTS = (
+    *STORAGE,
+    *LOG,
+    *LISTING,
+    *SEALING,
+    *KERNEL,
+    *OVER_BUDGET,
+    *ADAPTERS,
+    *FROM_OUTSIDE,
+    *HARNESSES,
+)
