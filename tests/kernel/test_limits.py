@@ -1,6 +1,7 @@
 """Limits beside turns and tokens: money, deadlines in wall time, downtime, what a whole subtree spends."""
 
 import anyio
+import msgspec
 import pytest
 from kernel_kit import Gate, Recorder, kernel_of, kinds, settle
 
@@ -54,10 +55,12 @@ async def test_a_deadline_ends_a_task_that_waits_when_its_time_has_come_and_not_
     clock = ManualClock()
     budget = SchedulerBudget(deadline_ms=clock.wall_ms() + 25_000)
     async with kernel_of({"wait": wait, "ask": ask, "nap": nap}, clock=clock) as kernel:
+        await settle()  # what waits for timers finds none
         await kernel.submit(program, task_id="t", budget=budget)
         await clock.advance(24.999)
         assert not kernel.tasks.get("t").state.is_terminal()
         await clock.advance(0.001)
+        assert kernel.tasks.get("t").state.is_terminal()
         result = await kernel.join("t")
         assert (result.termination, result.error) == ("timeout", "the budget's deadline was reached")
         assert kernel.approvals() == []
@@ -298,6 +301,23 @@ async def test_the_ledger_of_a_parent_that_includes_its_children_counts_all_belo
         assert kernel.tasks.get("top").budget.children_tokens == 15
 
 
+async def test_the_sums_add_up_in_every_commit():
+    recorder, (programs, given) = Recorder(), tree(3)
+    async with kernel_of(programs, hooks=[recorder]) as kernel:
+        await kernel.submit("node", task_id="top", input=given, budget=SchedulerBudget(include_children=True))
+        await kernel.join("top")
+    sums = []
+    for saved in recorder.history:
+        records = {
+            key: msgspec.msgpack.decode(data) for key, data in saved.records.items() if key[0] != "input"
+        }
+        ledger = records.get(("task", "top", 0), {}).get("budget", {})
+        total = records.get(("kernel", "", 0), {}).get("total_tokens", 0)
+        sums.append((total, ledger.get("total_tokens", 0) + ledger.get("children_tokens", 0)))
+    assert sums[-1] == (20, 20)
+    assert [total for total, _ in sums] == [counted for _, counted in sums]
+
+
 @pytest.mark.parametrize(("flag", "spent"), [(True, 30), (False, 60)])
 async def test_children_end_with_the_limit_of_whoever_includes_them(flag, spent):
     async def child(turn):
@@ -343,6 +363,8 @@ async def test_what_was_overspent_is_known_after_a_restore_and_an_extension_lift
     saved = recorder.saved()
     async with kernel_of(programs, hooks=[Recorder(saved)]) as kernel:
         await kernel.resume("c")
+        await kernel.idle()
+        assert kernel.tasks.get("c").state.is_terminal()
         assert (await kernel.join("c")).error == "the budget's token_budget of task 'k' was reached"
     async with kernel_of(programs, hooks=[Recorder(saved)]) as kernel:
         await kernel.extend("k", SchedulerBudget(max_total_tokens=20, include_children=True))
@@ -350,6 +372,17 @@ async def test_what_was_overspent_is_known_after_a_restore_and_an_extension_lift
         await kernel.idle()
         assert kernel.tasks.get("c").budget.turns == 2
         assert kernel.tasks.get("k").budget.children_tokens == 20
+
+
+async def test_a_limit_that_is_lowered_holds_for_what_is_below_too():
+    async with kernel_of({"spender": spender, "keeper": keeper}) as kernel:
+        await kernel.submit("keeper", task_id="k", budget=SchedulerBudget(include_children=True))
+        await kernel.idle()
+        await kernel.extend("k", SchedulerBudget(max_total_tokens=10, include_children=True))
+        await kernel.resume("c")
+        await kernel.idle()
+        assert kernel.tasks.get("c").state.label() == "done"
+        assert kernel.tasks.get("c").budget.turns == 1
 
 
 async def test_children_included_later_count_with_what_they_have_spent_so_far():

@@ -28,13 +28,6 @@ OVER_BUDGET = (
         tests=(LIMITED + "a_deadline_ends_a_task_that_waits_when_its_time_has_come_and_not_before", CLOCKS),
     ),
     Mutant(
-        name="the timer of a deadline is armed while its task is at work",
-        file=TABLE,
-        old="if due is None or row.is_at_work():",
-        new="if due is None:",
-        tests=(LIMITED + "a_deadline_does_not_cut_off_a_turn_and_no_other_is_begun",),
-    ),
-    Mutant(
         name="nobody sleeps until a deadline",
         file=STATE,
         old="            self._on_deadline()",
@@ -81,7 +74,7 @@ OVER_BUDGET = (
         file=SPENDING,
         old="    for above in core.state.table.lineage(parent):",
         new="    core.state.commit()\n    for above in core.state.table.lineage(parent):",
-        tests=(CLOCKS,),
+        tests=(LIMITED + "the_sums_add_up_in_every_commit",),
     ),
     Mutant(
         name="what is below a task goes on when its limit is reached",
@@ -98,11 +91,11 @@ OVER_BUDGET = (
         tests=(LIMITED + "what_was_overspent_is_known_after_a_restore_and_an_extension_lifts_it",),
     ),
     Mutant(
-        name="an extension does not lift a limit that was reached",
+        name="a limit that is lowered does not hold for what is below",
         file=INTAKE,
         old="    note_overspent(core, core.state.row(task_id))\n",
         new="",
-        tests=(LIMITED + "what_was_overspent_is_known_after_a_restore_and_an_extension_lifts_it",),
+        tests=(LIMITED + "a_limit_that_is_lowered_holds_for_what_is_below_too",),
     ),
     Mutant(
         name="children included later count from nothing",

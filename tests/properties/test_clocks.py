@@ -5,7 +5,7 @@ from collections import defaultdict
 
 from clock_program import PROGRAMS, limits_of, nodes, tokens_of
 from crash_trial import DyingStorage
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from kernelckpt import CheckpointHook, MemoryStorage, Scheduler, load, verify
@@ -147,7 +147,13 @@ LIVES = st.tuples(
 
 
 @given(roots=st.lists(nodes(), min_size=1, max_size=2), lives=st.lists(LIVES, max_size=5))
-@settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=120,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],  # a task that waits for ever is slow to shrink
+    suppress_health_check=list(HealthCheck),
+)
 def test_ledgers_balance_timers_fire_once_and_no_answer_is_lost_or_taken_twice(roots, lives):
     outside = Outside(roots, lives)
     snapshot = asyncio.run(outside.run())
