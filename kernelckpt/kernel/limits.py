@@ -23,7 +23,7 @@ def reached(core: Core, row: Tcb) -> Reached | None:
     """The limit by which a task ends now, if there is one."""
     budget = row.budget
     now = None if budget.limits.max_wall_ms is None else clock_ms(core, budget.limits)
-    wall = None if budget.due_ms is None else core.clock.wall_ms()
+    wall = core.clock.wall_ms() if budget.limits.has_deadline() else None
     label = budget.exceeded(now, wall)
     if label is not None:
         return Reached(label, row.id)
@@ -76,7 +76,9 @@ def under(core: Core, row: Tcb, limits: SchedulerBudget) -> BudgetLedger:
         budget = replace(budget, started_at_ms=max(0, clock_ms(core, limits) - spent))
         if limits.deadline_after_ms is not None and budget.began_at_ms is None:
             budget = replace(budget, began_at_ms=core.clock.wall_ms())
-    if limits.include_children and not row.budget.limits.include_children:
+    if not limits.include_children:
+        return replace(budget, children_tokens=0, children_cost_micros=0)
+    if not row.budget.limits.include_children:
         below = [other.budget for other in core.removal.subtree(row.id) if other.id != row.id]
         tokens, cost = sum(item.total_tokens for item in below), sum(item.cost_micros for item in below)
         budget = replace(budget, children_tokens=tokens, children_cost_micros=cost)

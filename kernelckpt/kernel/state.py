@@ -130,7 +130,7 @@ class KernelState:
         if old is None:
             self._cells[row.id] = Cell()
         self._changes.append(Put(("task", row.id, 0), row))
-        if self._on_deadline is not None and row.budget.due_ms is not None:
+        if self._on_deadline is not None and row.budget.limits.has_deadline():
             self._on_deadline()
         return row
 

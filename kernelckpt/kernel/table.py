@@ -220,8 +220,8 @@ def _stays(old: Tcb, new: Tcb) -> bool:
     return (
         old.parent == new.parent
         and old.deferred_until == new.deferred_until
-        and old.budget.due_ms is None
-        and new.budget.due_ms is None
+        and old.budget.limits is new.budget.limits
+        and not new.budget.limits.has_deadline()
         and old.state.kind is not StateKind.DONE
         and new.state.kind is not StateKind.DONE
     )

@@ -32,6 +32,10 @@ class SchedulerBudget(Record, frozen=True, gc=False):
     charge_downtime: bool = False
     include_children: bool = False
 
+    def has_deadline(self) -> bool:
+        """Whether there is a limit of wall time."""
+        return self.deadline_ms is not None or self.deadline_after_ms is not None
+
     def should_terminate(
         self, turns: int, total_tokens: int, now_ms: int | None = None, started_at_ms: int | None = None
     ) -> str | None:
@@ -71,8 +75,8 @@ class BudgetLedger(Record, frozen=True, gc=False):
             downtime is charged); None before it.
         cost_micros: money spent, in millionths of the user's currency.
         began_at_ms: wall time of the first turn, if there is a deadline that goes by it.
-        children_tokens: tokens that its descendants have spent, forgotten ones too, while the limits include
-            them.
+        children_tokens: tokens that its descendants have spent, forgotten ones too, while its limits include
+            them; else 0.
         children_cost_micros: money that they have spent, likewise.
     """
 
@@ -92,8 +96,11 @@ class BudgetLedger(Record, frozen=True, gc=False):
             now_ms: the clock that `started_at_ms` goes by; None leaves working time out.
             wall_ms: the wall clock; None leaves the deadline out.
         """
-        label = self.limits.should_terminate(self.turns, self._tokens, now_ms, self.started_at_ms)
-        label = label or self.overspent
+        limits = self.limits
+        tokens = self.total_tokens + self.children_tokens
+        label = limits.should_terminate(self.turns, tokens, now_ms, self.started_at_ms)
+        if label is None and limits.max_cost_micros is not None:
+            label = self.overspent
         if label is not None or wall_ms is None:
             return label
         return "deadline" if self.is_late(wall_ms) else None
@@ -102,16 +109,11 @@ class BudgetLedger(Record, frozen=True, gc=False):
     def overspent(self) -> str | None:
         """The label of the limit of tokens or money that was reached, or None."""
         limits = self.limits
-        if self._tokens >= limits.max_total_tokens:
+        if self.total_tokens + self.children_tokens >= limits.max_total_tokens:
             return "token_budget"
-        if limits.max_cost_micros is None:
-            return None
-        cost = self.cost_micros + (self.children_cost_micros if limits.include_children else 0)
-        return "cost_budget" if cost >= limits.max_cost_micros else None
-
-    @property
-    def _tokens(self) -> int:
-        return self.total_tokens + (self.children_tokens if self.limits.include_children else 0)
+        cost = self.cost_micros + self.children_cost_micros
+        is_over = limits.max_cost_micros is not None and cost >= limits.max_cost_micros
+        return "cost_budget" if is_over else None
 
     @property
     def due_ms(self) -> int | None:
