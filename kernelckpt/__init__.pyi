@@ -25,6 +25,8 @@ from .kernel.redaction.redaction import Redaction
 from .kernel.restore import RestoreReport
 from .kernel.scheduler import Scheduler
 from .kernel.signal_router import SignalRouter
+from .kernel.straight.run import Run
+from .kernel.straight.straight_line import straight_line
 from .kernel.table import TaskTable
 from .kernel.turn.ending import Next
 from .kernel.turn.turn import Turn
@@ -200,6 +202,7 @@ __all__ = [
     "Role",
     "RollbackPolicy",
     "RollbackReason",
+    "Run",
     "RuntimeHook",
     "RuntimeSignal",
     "SandboxProfile",
@@ -239,6 +242,7 @@ __all__ = [
     "post_command",
     "rekey",
     "restore_tcb",
+    "straight_line",
     "tool",
     "verify",
 ]

@@ -9,7 +9,9 @@ KernelCkptError
 │   ├── ContextNotLoadedError   the context of a large run that is read when needed; load it first
 │   ├── TaskMismatchError       the id is taken by another program or input
 │   ├── TurnEnded               something was staged after the turn's ending
-│   └── TurnStalled             a turn staged nothing and ended in nothing
+│   ├── TurnStalled             a turn staged nothing and ended in nothing
+│   ├── StepMismatchError       a function run again does not make the steps that are recorded
+│   └── StepLimitError          a function has as many steps recorded as it may have
 ├── EffectError                 the call made through the ledger raised
 │   └── EffectDenied            it is not to be done, or not again; says whether it may have happened
 ├── GovernanceError             governance does not let it be done
@@ -118,6 +120,22 @@ class TurnEnded(UsageError):  # noqa: N818 - a public name
 
 class TurnStalled(UsageError):  # noqa: N818 - a public name
     """A turn staged nothing and ended in nothing: it would repeat for ever."""
+
+
+class StepMismatchError(UsageError):
+    """A straight-line function that is run again does not make the steps that are recorded.
+
+    Attributes:
+        recorded: the steps that it has not asked for, as `pay(100)`.
+        asked: what it does instead.
+    """
+
+    recorded: Sequence[str] = ()
+    asked: str = ""
+
+
+class StepLimitError(UsageError):
+    """A straight-line function has as many steps recorded as it may have."""
 
 
 class EffectError(KernelCkptError):

@@ -33,7 +33,7 @@ from kernelckpt.model.result import LoopResult, SubAgentResult
 from kernelckpt.model.signal import RuntimeSignal
 from kernelckpt.model.task_state import StateKind, TaskState
 from kernelckpt.model.tcb import Tcb
-from kernelckpt.model.termination import TerminationReason
+from kernelckpt.model.termination import OUT_OF_BUDGET, TerminationReason
 from kernelckpt.model.wait import WaitKind, WaitReason
 
 MESSAGE = "message"
@@ -207,7 +207,7 @@ class Core:
             proc = replace(row.proc, result=SubAgentResult(row.id, result))
             done = replace(done, proc=proc, changed_turn=self.state.totals.turn)
         self.state.put_row(done)
-        self._drop_working_records(row.id, error or reason.value)
+        self._drop_working_records(row, reason, error or reason.value)
         self.take_queued(row.id, unaddressed=False)
         self._stop_waiting(row.id)
         parent = self.joining.ended(row)
@@ -219,13 +219,14 @@ class Core:
         self.tell("ended", row.id, budget.turns, reason=reason.value, error=error)
         self.on_end(row.id)
 
-    def _drop_working_records(self, task_id: str, why: str) -> None:
-        cell = self.state.cell(task_id)
+    def _drop_working_records(self, row: Tcb, reason: TerminationReason, why: str) -> None:
+        task_id, cell = row.id, self.state.cell(row.id)
+        keeps_calls = reason in OUT_OF_BUDGET and self.programs[row.program].keeps_calls
         if cell.request is not None:
             close_request(self.state, task_id, unmade=why)
         if cell.milestone is not None and cell.milestone.text is not None:
             self.state.put(("milestone", task_id, 0), replace(cell.milestone, text=None, output=None))
-        for number in list(cell.effects):
+        for number in () if keeps_calls else list(cell.effects):
             self.state.remove(("effect", task_id, number))
         for number, approval in list(cell.approvals.items()):
             if approval.pending:

@@ -23,10 +23,8 @@ from kernelckpt.model.message import Message
 from kernelckpt.model.rollback import RollbackReason
 from kernelckpt.model.task_state import StateKind
 from kernelckpt.model.tcb import Tcb
-from kernelckpt.model.termination import TerminationReason
+from kernelckpt.model.termination import OUT_OF_BUDGET, TerminationReason
 from kernelckpt.model.wait import WaitKind
-
-_OUT_OF_BUDGET = {TerminationReason.MAX_TURNS, TerminationReason.TOKEN_BUDGET, TerminationReason.TIMEOUT}
 
 
 def submit(core: Core, spawn: Spawn) -> None:
@@ -199,7 +197,7 @@ def extend(core: Core, task_id: str, budget: SchedulerBudget) -> None:
     extended = replace(row, budget=limits.under(core, row, kept(budget, SchedulerBudget, "budget")))
     if not row.state.is_terminal():
         core.state.put_row(extended)
-    elif row.state.reason in _OUT_OF_BUDGET:
+    elif row.state.reason in OUT_OF_BUDGET:
         core.programs[row.program]  # an unknown one is the caller's error, not the kernel's end
         core.joining.refuse_consumed(row)
         upgrade_state(core, row)

@@ -23,7 +23,13 @@ Upgrade: TypeAlias = Callable[[Any, int], Any]
 
 
 class Program:
-    """A turn function with the types of its state, input and output."""
+    """A turn function with the types of its state, input and output.
+
+    Attributes:
+        keeps_calls: whether the ledger keeps the calls of its turns until its task has ended.
+    """
+
+    keeps_calls = False
 
     def __init__(
         self,

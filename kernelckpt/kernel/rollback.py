@@ -49,7 +49,8 @@ def undo_turn(core: Core, row: Tcb, reason: RollbackReason, retry_after_ms: int 
     """
     core.touch_totals(turns=1)
     budget = replace(row.budget, turns=row.budget.turns + 1)
-    forget_failures(core, row.id)
+    if not core.programs[row.program].keeps_calls:
+        forget_failures(core, row.id)
     pause_ms = max(pause_after(row.attempt), retry_after_ms)
     until_ms = core.clock.wall_ms() + pause_ms if pause_ms else None
     go_on(core, replace(row, budget=budget), reason, (), until_ms)

@@ -15,3 +15,9 @@ class TerminationReason(StrEnum):
     USER_ABORT = "user_abort"
     ERROR = "error"
     MILESTONE_EXCEEDED = "milestone_exceeded"
+
+
+OUT_OF_BUDGET = frozenset(
+    {TerminationReason.MAX_TURNS, TerminationReason.TOKEN_BUDGET, TerminationReason.TIMEOUT}
+)
+"""Endings after which a task can be given more, and goes on."""

@@ -10,6 +10,7 @@ from kernelckpt.model.approval import Approval
 from kernelckpt.model.effect import Effect
 from kernelckpt.model.request import OpenRequest
 from kernelckpt.model.tcb import Tcb
+from kernelckpt.model.termination import OUT_OF_BUDGET
 
 
 def standing_faults(run: DecodedRun, row: Tcb) -> Iterator[str]:
@@ -25,10 +26,13 @@ def standing_faults(run: DecodedRun, row: Tcb) -> Iterator[str]:
         yield f"it ended by {row.state.reason}, but its result says {result.termination.value}"
     if row.wait is not None or row.deferred_until is not None:
         yield "it has ended, but waits"
-    if _is_anything_open(run, row.id):
+    if _is_anything_open(run, row):
         yield "it has ended, but has open calls or questions"
 
 
-def _is_anything_open(run: DecodedRun, task: str) -> bool:
-    open_ones = (run.records("effect", task, Effect), run.records("request", task, OpenRequest))
-    return any(open_ones) or any(item.pending for item in run.records("approval", task, Approval).values())
+def _is_anything_open(run: DecodedRun, row: Tcb) -> bool:
+    """Whether there are calls or questions; one that can be given more may have kept its recorded steps."""
+    calls = row.state.reason not in OUT_OF_BUDGET and run.records("effect", row.id, Effect)
+    questions = run.records("approval", row.id, Approval).values()
+    is_open = bool(calls or run.records("request", row.id, OpenRequest))
+    return is_open or any(item.pending for item in questions)

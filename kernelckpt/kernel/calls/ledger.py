@@ -99,7 +99,11 @@ class Ledger:
                 raise refusal
             if isinstance(verdict, AskUser):
                 reasons.append(verdict.reason)
-        left = () if effect.policy is EffectPolicy.IDEMPOTENT else await calls.left()
+        left: tuple[int, ...] = ()
+        if calls.admits_new is not None:
+            await calls.admits_new(effect)
+        elif effect.policy is not EffectPolicy.IDEMPOTENT:
+            left = await calls.left()
         if left:
             reasons.append(OTHER_PATH)
         if reasons:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeAlias
@@ -78,6 +78,7 @@ class TurnCalls:
         "_turn",
         "_unasked",
         "_under_way",
+        "admits_new",
         "gated",
     )
 
@@ -99,6 +100,16 @@ class TurnCalls:
         self._over: anyio.Event | None = None
         self._on_quiet: list[Callable[[], None]] = []
         self.gated: dict[int, Gated] = {}
+        self.admits_new: Callable[[Effect], Awaitable[None]] | None = None
+
+    def keep(self, admits_new: Callable[[Effect], Awaitable[None]]) -> None:
+        """Expect the calls of all earlier turns to be asked for again, for none of them was dropped.
+
+        Args:
+            admits_new: awaited before a call is made that none of them has made; raises if it must not be.
+        """
+        self._unasked = set(self._cell.effects)
+        self.admits_new = admits_new
 
     def _recall(self, number: int, effect: Effect) -> None:
         """Take in a call of the ledger; those of which nobody has noted what they are part of lie apart."""
@@ -227,7 +238,9 @@ class TurnCalls:
                     callback()
                 self._on_quiet.clear()
 
-    def _is_inside(self) -> bool:
+    @property
+    def is_inside(self) -> bool:
+        """Whether the running code is part of one of its calls."""
         inside = _inside.get()
         return inside is not None and inside[0] is self
 
@@ -254,7 +267,7 @@ class TurnCalls:
             TurnEnded: the turn was broken off.
         """
         self.refuse_if_gated()
-        if self._closing and not self._is_inside():
+        if self._closing and not self.is_inside:
             self._over = self._over or anyio.Event()
             await self._over.wait()
             message = "the turn was broken off: no call is begun for it"
@@ -273,7 +286,7 @@ class TurnCalls:
 
     async def quiet(self) -> None:
         """Wait until no call is under way; within one of them at once, for it would wait for itself."""
-        if self._under_way and not self._is_inside():
+        if self._under_way and not self.is_inside:
             quiet = anyio.Event()
             self._on_quiet.append(quiet.set)
             await quiet.wait()

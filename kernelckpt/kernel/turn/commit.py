@@ -125,5 +125,7 @@ def _refuse_lost(core: Core, staged: Staged, what_next: ending.Next) -> None:
 def _drop_consumed(core: Core, task_id: str, staged: Staged) -> None:
     for number in sorted(staged.read):
         core.state.remove(("inbox", task_id, number))
+    if core.programs[core.state.row(task_id).program].keeps_calls:
+        return
     for number in list(core.cell(task_id).effects):
         core.state.remove(("effect", task_id, number))

@@ -42,6 +42,11 @@ class TurnReads:
         return self._row
 
     @property
+    def core(self) -> Core:
+        """The kernel it is a turn of; for the kernel's own code."""
+        return self._core
+
+    @property
     def number(self) -> int:
         """1 for the task's first turn; an aborted turn is run again under its number."""
         return self._row.budget.turns + 1
