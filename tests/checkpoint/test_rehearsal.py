@@ -302,6 +302,7 @@ EXAMPLE_RUNS = {
     "tools_and_approval.py": ("office", [(), ("approve",)], {"clerk"}),
     "signals_messages_timers.py": ("lodge", [(), ("message",), ("signal",)], {"porter"}),
     "governed_release.py": ("release", [(), ("approve",)], {"releaser"}),
+    "wrapped_loop.py": ("travel", [()], {"traveller"}),
 }
 """The examples that end by themselves: their run, the arguments of each life, their programs."""
 
@@ -325,9 +326,10 @@ def module_of(name):
 
 
 @pytest.mark.parametrize("name", EXAMPLE_RUNS)
-def test_the_run_of_an_example_is_sound(name, tmp_path):
+def test_the_run_of_an_example_is_sound(name, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)  # as python does when it runs one
     run_id, lives, programs = EXAMPLE_RUNS[name]
-    quick = {"COUNT_PAUSE": "0", "SURVEY_PAUSE": "0", "ALARM_SECONDS": "0"}
+    quick = {"COUNT_PAUSE": "0", "SURVEY_PAUSE": "0", "ALARM_SECONDS": "0", "LOOP_PAUSE": "0"}
     for arguments in lives:
         command = [sys.executable, str(EXAMPLES / name), *arguments]
         subprocess.run(command, cwd=tmp_path, env={**os.environ, **quick}, check=True, capture_output=True)

@@ -1,0 +1,1 @@
+"""What is not ours: code that an example uses as it is."""
