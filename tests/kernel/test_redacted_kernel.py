@@ -313,6 +313,25 @@ async def test_a_call_that_was_recorded_before_there_was_a_redaction_is_not_made
     assert got == [KEY, KEY, KEY], "two calls at first; after the restart the second only"
 
 
+async def test_a_call_with_a_key_and_a_secret_among_its_arguments_is_made_once():
+    recorder, calls = Recorder(), []
+
+    async def note(text):
+        calls.append(text)
+
+    async def program(turn):
+        await turn.effect(tool(note).options(key="k1"), f"the key is {KEY}")
+        return turn.complete("noted") if turn.attempt == 2 else turn.wait_external("for ever")
+
+    async with redacted({"p": program}, hooks=[recorder]) as kernel:
+        await kernel.submit("p", task_id="t")
+        await kernel.idle()
+        during = [saved for saved in recorder.history if any(kind == "effect" for kind, *_ in saved.records)]
+    async with redacted({"p": program}, hooks=[Recorder(during[-1])]) as kernel:
+        assert (await kernel.join("t")).text == "noted"
+    assert calls == [f"the key is {KEY}"]
+
+
 async def test_the_digest_of_a_call_gives_no_secret_away():
     found = []
     for secret in (KEY, "sk-test-9876543210"):

@@ -67,7 +67,7 @@ class Ledger:
         given = self._given(tool, args, kwargs, is_by_name=is_by_name)
         encoded = self._core.redactor.encoded(given, f"arguments of {tool.name}")
         asked, number = calls.count(tool.name, argument_digest(encoded), tool.key)  # no secret shows in it
-        if number is None and encoded is not given:  # made before there was a redaction, perhaps
+        if number is None and encoded is not given and not tool.key:  # made before there was a redaction?
             _, number = calls.count(tool.name, argument_digest(given), tool.key)
         with calls.alone(asked):
             cell = self._performer.cell_at_work(task_id)
