@@ -101,7 +101,7 @@ class Ledger:
                 reasons.append(verdict.reason)
         left: tuple[int, ...] = ()
         if calls.admits_new is not None:
-            await calls.admits_new(effect)
+            await calls.admits_new(effect, planned.number)
         elif effect.policy is not EffectPolicy.IDEMPOTENT:
             left = await calls.left()
         if left:

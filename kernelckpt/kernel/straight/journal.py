@@ -24,21 +24,25 @@ class Limits(Struct, frozen=True):
     bytes: int
 
 
+class OutOfBudget(Exception):  # noqa: N818 - it is no error: the next turn finds the budget spent
+    """The task has no more to spend on a step."""
+
+
 class Asked(Struct, frozen=True):
     """A wait as it is asked for.
 
     Attributes:
         effect: its record, or what is to become that.
-        number: the record's number; 0 if there is none yet.
+        number: the number of the record.
     """
 
     effect: Effect
-    number: int = 0
+    number: int
 
     @property
     def outcome(self) -> bytes | None:
         """What is recorded of it; None if nothing is."""
-        return self.effect.outcome if self.number else None
+        return self.effect.outcome if self.effect.decided else None
 
 
 class Journal:
@@ -52,33 +56,33 @@ class Journal:
         self._calls: TurnCalls = turn.calls
         self._calls.keep(self.admit)
         self._bytes = 0
-        self._seen = 0
-        self._open: set[int] = set()
+        self._uncounted = set(self._cell.effects)
 
-    async def admit(self, asked: Effect) -> None:
-        """Let a step begin that is not recorded.
+    async def admit(self, asked: Effect, number: int) -> None:
+        """Let a step begin that is not recorded, under a number of its own.
 
         Raises:
             StepMismatchError: recorded ones were not asked for: the function goes another way.
             StepLimitError: it would be one too many.
+            OutOfBudget: the task's budget is spent.
         """
         await self.refuse_left(described(asked))
+        budget = self._core.state.row(self._task_id).budget
+        if budget.exceeded(None if budget.limits.max_wall_ms is None else self._core.work_ms()):
+            raise OutOfBudget
         effects, kept = self._cell.effects, self._kept_bytes()
         if len(effects) >= self._limits.steps or kept >= self._limits.bytes:
             message = f"{len(effects):,} steps are recorded, with {kept:,} bytes of what they gave"
             hint = "give straight_line a higher max_steps or max_bytes, or let each part be a task of its own"
             raise StepLimitError(message, hint=hint)
+        self._uncounted.add(number)
 
     def _kept_bytes(self) -> int:
         """The bytes of all outcomes; each is counted once in an attempt."""
         effects = self._cell.effects
-        if not self._seen:
-            self._open.update(effects)
-        self._open.update(range(self._seen or self._cell.next_number, self._cell.next_number))
-        self._seen = self._cell.next_number
-        for number in [n for n in self._open if n not in effects or effects[n].decided]:
-            self._open.discard(number)
-            self._bytes += len(effects[number].outcome) if number in effects else 0
+        for number in [n for n in self._uncounted if n in effects and effects[n].decided]:
+            self._uncounted.remove(number)
+            self._bytes += len(effects[number].outcome)
         return self._bytes
 
     async def refuse_left(self, asked: str) -> None:
@@ -106,18 +110,18 @@ class Journal:
         if number is not None:
             return Asked(self._cell.effects[number], number)
         effect = replace(effect, policy=EffectPolicy.IDEMPOTENT, arguments=data)
-        await self.admit(effect)
-        return Asked(effect)
+        number = self._cell.take_number()
+        await self.admit(effect, number)
+        return Asked(effect, number)
 
     def record(self, asked: Asked, outcome: bytes, consumed: Sequence[Key] = ()) -> Asked:
         """Record what a wait gave, in one commit with the removal of what it has consumed."""
         done = replace(asked.effect, status=EffectStatus.RETURNED, outcome=outcome, runs=1)
-        number = asked.number or self._cell.take_number()
         for key in consumed:
             self._core.state.remove(key)
-        self._core.state.put(("effect", self._task_id, number), done)
+        self._core.state.put(("effect", self._task_id, asked.number), done)
         self._core.state.commit(urgent=False)
-        return Asked(done, number)
+        return Asked(done, asked.number)
 
 
 def described(effect: Effect) -> str:

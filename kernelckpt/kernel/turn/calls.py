@@ -100,13 +100,14 @@ class TurnCalls:
         self._over: anyio.Event | None = None
         self._on_quiet: list[Callable[[], None]] = []
         self.gated: dict[int, Gated] = {}
-        self.admits_new: Callable[[Effect], Awaitable[None]] | None = None
+        self.admits_new: Callable[[Effect, int], Awaitable[None]] | None = None
 
-    def keep(self, admits_new: Callable[[Effect], Awaitable[None]]) -> None:
+    def keep(self, admits_new: Callable[[Effect, int], Awaitable[None]]) -> None:
         """Expect the calls of all earlier turns to be asked for again, for none of them was dropped.
 
         Args:
-            admits_new: awaited before a call is made that none of them has made; raises if it must not be.
+            admits_new: awaited before a call is made that none of them has made, with what it is to be known
+                by and its number; raises if it must not be made.
         """
         self._unasked = set(self._cell.effects)
         self.admits_new = admits_new
