@@ -126,12 +126,15 @@ async def test_cancelled_it_ends_and_its_clean_up_makes_no_step():
 async def test_left_for_a_wait_its_clean_up_makes_no_step():
     calls = Calls()
 
-    @straight_line
-    async def program(run):
+    async def branch(run):
         try:
             await run.receive()
         finally:
             await run.step("note", calls.note, "cleaned up")
+
+    @straight_line
+    async def program(run):
+        await asyncio.gather(branch(run))
         return "end"
 
     async with kernel_of({"p": program}) as kernel:

@@ -1,5 +1,6 @@
 """Straight-line functions run again: another way than the recorded one, other versions, steps in doubt."""
 
+import asyncio
 from contextlib import suppress
 
 import anyio
@@ -203,3 +204,20 @@ async def test_without_a_policy_a_human_is_asked(answer, calls, result):
         with anyio.fail_after(5):
             ended = await kernel.join("t")
     assert (ended.output or ended.text, world.calls) == (result, calls)
+
+
+async def test_a_recorded_wait_does_not_hide_that_a_recorded_step_was_left_out():
+    stuck = Stuck(World())
+    pay = tool(effect="idempotent", name="pay")(stuck)
+
+    @straight_line
+    async def before(run):
+        await asyncio.gather(run.sleep(60), run.step("pay", pay, 5))
+
+    @straight_line
+    async def after(run):
+        await run.sleep(60)
+
+    saved = await crashed(before, stuck.under_way)
+    ended = await restarted(after, saved)
+    assert "recorded is pay(...); asked for is a wait" in ended.error

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+import anyio
 from crash_kit import at_every_commit
 from kernel_kit import kernel_of, settle
 
@@ -116,7 +117,8 @@ class Scenario:
             for question in kernel.approvals():
                 await kernel.approve("t", question.key, by="ada")
             await self.clock.advance(5)
-        result = await kernel.join("t")
+        with anyio.fail_after(5):
+            result = await kernel.join("t")
         return result.output or result.error
 
 

@@ -8,6 +8,7 @@ from mutants_listing import LISTING
 from mutants_log import LOG
 from mutants_outside import FROM_OUTSIDE
 from mutants_sealing import SEALING
+from mutants_steps import STRAIGHT
 from mutants_storage import STORAGE
 
 MUTANTS = (
@@ -17,6 +18,7 @@ MUTANTS = (
     *SEALING,
     *KERNEL,
     *OVER_BUDGET,
+    *STRAIGHT,
     *ADAPTERS,
     *FROM_OUTSIDE,
     *HARNESSES,
