@@ -99,28 +99,43 @@ def test_what_is_no_limit_or_version_is_refused(limits):
         straight_line(lambda run: None)
 
 
-async def test_cancelled_it_ends_and_its_clean_up_makes_no_step():
-    calls, at_work = Calls(), anyio.Event()
+@pytest.mark.parametrize("clean_up", ["step", "sleep", "receive", "gathered"])
+async def test_cancelled_it_ends_and_its_clean_up_records_nothing(clean_up):
+    calls, recorder, at_work = Calls(), Recorder(), anyio.Event()
 
     async def stuck():
         at_work.set()
         await anyio.sleep_forever()
 
-    @straight_line
-    async def program(run):
+    async def cleaned(run):
+        calls.append("left")
+        match clean_up:
+            case "step" | "gathered":
+                await run.step("note", calls.note, "made")
+            case "sleep":
+                await run.sleep(1)
+            case "receive":
+                await run.receive()
+
+    async def branch(run):
         try:
             await run.step("stuck", stuck)
         finally:
-            calls.append("left")
-            await run.step("note", calls.note, "made")
+            await cleaned(run)
 
-    async with kernel_of({"p": program}) as kernel:
+    @straight_line
+    async def program(run):
+        await (asyncio.gather(branch(run)) if clean_up == "gathered" else branch(run))
+
+    async with kernel_of({"p": program}, hooks=[recorder]) as kernel:
         await kernel.submit("p", task_id="t")
+        await kernel.send("t", "a message")
         await at_work.wait()
         await kernel.cancel("t", "enough")
         assert (await kernel.join("t")).termination.value == "user_abort"
         await settle()
     assert calls == ["left"]
+    assert [kind for kind, *_ in recorder.saved().records if kind == "effect"] == []
 
 
 async def test_left_for_a_wait_its_clean_up_makes_no_step():

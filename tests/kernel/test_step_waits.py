@@ -236,3 +236,30 @@ async def test_what_runs_beside_a_wait_is_let_come_to_its_next_step():
         await kernel.submit("p", task_id="t")
         await kernel.idle()
         assert calls == [0, 1, 2]
+
+
+async def test_a_new_step_waits_until_the_branches_beside_it_have_asked_for_theirs():
+    calls = []
+
+    async def note(what):
+        calls.append(what)
+
+    async def many(run):
+        for number in range(150):
+            await run.step("note", note, number)
+            await asyncio.sleep(0)
+
+    async def one(run):
+        await run.receive()
+        await run.step("note", note, "one")
+
+    @straight_line
+    async def program(run):
+        await asyncio.gather(one(run), many(run))
+
+    async with kernel_of({"p": program}) as kernel:
+        await kernel.submit("p", task_id="t")
+        await kernel.idle()
+        await kernel.send("t", "go on")
+        assert (await kernel.join("t")).error == ""
+    assert calls == [*range(150), "one"]

@@ -141,6 +141,20 @@ STRAIGHT = (
         tests=(WAITS + "what_runs_beside_a_wait_is_let_come_to_its_next_step",),
     ),
     Mutant(
+        name="branches are not waited for as long as they ask for recorded steps",
+        file="kernel/turn/calls.py",
+        old="rounds = rounds + 1 if left == len(self._unasked) else 0",
+        new="rounds = rounds + 1",
+        tests=(WAITS + "a_new_step_waits_until_the_branches_beside_it_have_asked_for_theirs",),
+    ),
+    Mutant(
+        name="clean-up records a wait for a task that has ended",
+        file=JOURNAL,
+        old="        if row is None or row.state.kind is not StateKind.RUNNING:\n",
+        new="        if False:\n",
+        tests=(LIMITS + "cancelled_it_ends_and_its_clean_up_records_nothing",),
+    ),
+    Mutant(
         name="a function that returns leaves its steps in doubt",
         file=ATTEMPT,
         old="        while self._active:\n",

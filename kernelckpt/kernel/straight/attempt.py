@@ -89,6 +89,10 @@ class Attempt:
             self._active -= 1
             self._changed.set()
 
+    def close(self) -> None:
+        """Begin no step any more, and record no wait: the turn is over."""
+        self._closed = True
+
     async def refuse_late(self) -> None:
         """Raise `TurnEnded` for what asks for a step while the function is being left."""
         if self._closed:
@@ -107,7 +111,7 @@ class Attempt:
             rounds = rounds + 1 if asked == self._asked else 0
             asked = self._asked
             await checkpoint()
-        self._closed = True
+        self.close()
         while self._active:
             self._changed = anyio.Event()
             await self._changed.wait()

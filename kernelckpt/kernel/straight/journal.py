@@ -10,11 +10,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kernelckpt.abc import Key
-from kernelckpt.errors import StepLimitError, StepMismatchError
+from kernelckpt.errors import StepLimitError, StepMismatchError, TurnEnded
 from kernelckpt.kernel.calls.call_record import argument_digest
 from kernelckpt.kernel.turn.calls import TurnCalls
 from kernelckpt.kernel.turn.turn import Turn
 from kernelckpt.model.effect import Effect, EffectPolicy, EffectStatus
+from kernelckpt.model.task_state import StateKind
 
 
 class Limits(Struct, frozen=True):
@@ -100,7 +101,10 @@ class Journal:
             f"the function was run again and goes another way: recorded is {', '.join(recorded[:3])}{more}; "
             f"asked for is {asked}"
         )
-        hint = "what decides on its way must come from steps; for changed code give straight_line a `version`"
+        hint = (
+            "what decides on its way must come from steps, and branches side by side must await only them; "
+            "for changed code give straight_line a `version`"
+        )
         raise StepMismatchError(message, hint=hint, recorded=tuple(recorded), asked=asked)
 
     async def ask(self, name: str, *arguments: Any) -> Asked:
@@ -115,7 +119,15 @@ class Journal:
         return Asked(effect, number)
 
     def record(self, asked: Asked, outcome: bytes, consumed: Sequence[Key] = ()) -> Asked:
-        """Record what a wait gave, in one commit with the removal of what it has consumed."""
+        """Record what a wait gave, in one commit with the removal of what it has consumed.
+
+        Raises:
+            TurnEnded: the task is not at work any more.
+        """
+        row = self._core.state.table.get(self._task_id)
+        if row is None or row.state.kind is not StateKind.RUNNING:
+            message = f"task {self._task_id!r} is not at work: nothing is recorded for it"
+            raise TurnEnded(message, hint="wait for nothing in `finally`")
         done = replace(asked.effect, status=EffectStatus.RETURNED, outcome=outcome, runs=1)
         for key in consumed:
             self._core.state.remove(key)

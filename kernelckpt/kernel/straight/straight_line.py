@@ -43,10 +43,6 @@ class StraightLine(Program):
         self._run, self._limits, self._continues = fn, limits, frozenset(continues)
         self.fn = self._turn
 
-    async def __call__(self, run: Run) -> Any:
-        """Call the function itself."""
-        return await self._run(run)
-
     def _upgrade(self, mark: Any, version: int) -> Any:
         if version not in self._continues:
             message = f"version {version} of the function has made steps that this one does not make"
@@ -58,10 +54,13 @@ class StraightLine(Program):
         self._mark(turn)
         attempt, journal = Attempt(), Journal(turn, self._limits)
         run = Run(turn, attempt, journal)
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._attempt, run, attempt)
-            await attempt.settled()
-            group.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._attempt, run, attempt)
+                await attempt.settled()
+                group.cancel_scope.cancel()
+        finally:
+            attempt.close()
         return await _ending(turn, journal, attempt)
 
     def _mark(self, turn: Turn) -> None:

@@ -21,8 +21,8 @@ _inside: ContextVar[tuple[TurnCalls, int] | None] = ContextVar("_inside", defaul
 """The turn one of whose calls the running code is part of, and the number of that call."""
 
 _ROUNDS = 64
-"""How often the rest of a turn is let run before a call that no earlier attempt has made counts as another
-path: calls made side by side come in any order."""
+"""How often the rest of a turn is let run, and asks for no call that an earlier attempt has made, before one
+that none has made counts as another path: calls made side by side come in any order."""
 
 Identity: TypeAlias = tuple[int, str, str | bytes, int]
 """What a call is known by in its turn: the call that it is part of, its name, its key or the digest of its
@@ -203,11 +203,12 @@ class TurnCalls:
         Those that may be repeated do not count. What else the turn does at the same time is let go on first,
         for it may still ask for them.
         """
-        for _ in range(_ROUNDS):
-            if not self._unasked:
-                break
+        rounds, left = 0, len(self._unasked)
+        while self._unasked and rounds < _ROUNDS:
             await self.quiet()
             await checkpoint()
+            rounds = rounds + 1 if left == len(self._unasked) else 0
+            left = len(self._unasked)
         return tuple(sorted(self._unasked))
 
     def hold_left(self) -> bool:
