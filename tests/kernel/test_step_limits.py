@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
 import anyio
 import pytest
@@ -15,6 +16,7 @@ from kernelckpt import (
     PermissionAction,
     PermissionRule,
     SchedulerBudget,
+    UserInterrupt,
     straight_line,
     tool,
     verify,
@@ -255,3 +257,69 @@ async def test_names_of_the_kernels_own_steps_are_refused():
     async with kernel_of({"p": program}) as kernel:
         await kernel.submit("p", task_id="t")
         assert "kernel's own" in (await kernel.join("t")).error
+
+
+async def test_rolled_back_from_outside_it_repeats_nothing_that_is_recorded():
+    calls, at_work = Calls(), anyio.Event()
+
+    async def fail():
+        calls.append("fail")
+        raise ValueError("no")
+
+    @tool(effect="idempotent")
+    async def stuck():
+        calls.append("stuck")
+        if not at_work.is_set():
+            at_work.set()
+            await anyio.sleep_forever()
+
+    @straight_line
+    async def program(run):
+        with suppress(EffectError):
+            await run.step("fail", fail)
+        await run.step("note", calls.note, "noted")
+        await run.step("stuck", stuck)
+        return "done"
+
+    async with kernel_of({"p": program}) as kernel:
+        await kernel.submit("p", task_id="t")
+        await at_work.wait()
+        await kernel.rollback("t", UserInterrupt())
+        assert (await kernel.join("t")).text == "done"
+    assert calls == ["fail", "noted", "stuck", "stuck"]
+
+
+async def test_steps_are_made_of_functions_of_every_kind():
+    def sync(number):
+        return number + 1
+
+    async def plain(number):
+        return number + 2
+
+    class Callable:
+        async def __call__(self, number):
+            return number + 3
+
+    @straight_line
+    async def program(run):
+        functions = [sync, plain, tool(sync), partial(plain, 10), Callable(), lambda: 5]
+        numbers = [[1], [1], [1], [], [1], []]
+        made = [await run.step(f"s{n}", fn, *numbers[n]) for n, fn in enumerate(functions)]
+        return [*made, await run.wrap(sync)(number=7), await run.wrap(partial(plain, 1), name="p")()]
+
+    async with kernel_of({"p": program}) as kernel:
+        await kernel.submit("p", task_id="t")
+        result = await kernel.join("t")
+    assert (result.output, result.error) == ([2, 3, 2, 12, 4, 5, 8, 3], "")
+
+
+async def test_the_error_of_a_failed_function_names_the_place():
+    @straight_line
+    async def program(run):
+        raise ValueError("no such printer")
+
+    async with kernel_of({"p": program}) as kernel:
+        await kernel.submit("p", task_id="t")
+        error = (await kernel.join("t")).error
+    assert error.startswith("ValueError: no such printer")
+    assert "test_step_limits.py" in error

@@ -174,8 +174,8 @@ def _named(name: str, fn: Callable[..., Any] | Tool) -> Tool:
     if name.startswith(_RESERVED):
         message = f"the name {name!r} begins like those of the kernel's own steps"
         raise UsageError(message, hint="use another name")
-    if not isinstance(fn, Tool):
+    if not isinstance(fn, Tool) and not hasattr(fn, "__qualname__"):
         return tool(name=name)(fn)
-    made = copy.copy(fn)
+    made = copy.copy(as_tool(fn))
     made.name = name
     return made
