@@ -323,3 +323,29 @@ async def test_the_error_of_a_failed_function_names_the_place():
         error = (await kernel.join("t")).error
     assert error.startswith("ValueError: no such printer")
     assert "test_step_limits.py" in error
+
+
+async def test_when_the_kernel_stops_the_step_under_way_is_the_last():
+    calls, at_work, let_go, recorder = Calls(), anyio.Event(), anyio.Event(), Recorder()
+
+    async def work(number):
+        calls.append(number)
+        at_work.set()
+        await let_go.wait()
+
+    @straight_line
+    async def program(run):
+        for number in range(5):
+            await run.step("work", work, number)
+        return "done"
+
+    async with kernel_of({"p": program}, hooks=[recorder]) as kernel:
+        await kernel.submit("p", task_id="t")
+        await at_work.wait()
+        kernel.request_stop()
+        let_go.set()
+    assert calls == [0]
+    async with kernel_of({"p": program}, hooks=[Recorder(recorder.saved())]) as kernel:
+        assert kernel.restored.in_doubt == ()
+        assert (await kernel.join("t")).text == "done"
+    assert calls == [0, 1, 2, 3, 4]

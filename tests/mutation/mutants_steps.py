@@ -87,9 +87,16 @@ STRAIGHT = (
     Mutant(
         name="steps go on when the budget is spent",
         file=JOURNAL,
-        old="            raise OutOfBudget\n",
+        old="            raise NotNow\n",
         new="            pass\n",
         tests=(LIMITS + "a_budget_ends_it_before_the_next_step_and_extended_it_repeats_none",),
+    ),
+    Mutant(
+        name="a function makes all its steps before the kernel stops",
+        file=JOURNAL,
+        old="if self._core.is_stopping() or budget",
+        new="if budget",
+        tests=(LIMITS + "when_the_kernel_stops_the_step_under_way_is_the_last",),
     ),
     Mutant(
         name="what a wait has consumed is not removed with its record",

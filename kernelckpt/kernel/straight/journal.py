@@ -25,8 +25,8 @@ class Limits(Struct, frozen=True):
     bytes: int
 
 
-class OutOfBudget(Exception):  # noqa: N818 - it is no error: the next turn finds the budget spent
-    """The task has no more to spend on a step."""
+class NotNow(Exception):  # noqa: N818 - it is no error: the function is run again if it may
+    """No step is begun any more in this turn: the budget is spent, or the kernel stops."""
 
 
 class Asked(Struct, frozen=True):
@@ -65,12 +65,13 @@ class Journal:
         Raises:
             StepMismatchError: recorded ones were not asked for: the function goes another way.
             StepLimitError: it would be one too many.
-            OutOfBudget: the task's budget is spent.
+            NotNow: the task's budget is spent, or the kernel stops.
         """
         await self.refuse_left(described(asked))
         budget = self._core.state.row(self._task_id).budget
-        if budget.exceeded(None if budget.limits.max_wall_ms is None else self._core.work_ms()):
-            raise OutOfBudget
+        now_ms = None if budget.limits.max_wall_ms is None else self._core.work_ms()
+        if self._core.is_stopping() or budget.exceeded(now_ms):
+            raise NotNow
         effects, kept = self._cell.effects, self._kept_bytes()
         if len(effects) >= self._limits.steps or kept >= self._limits.bytes:
             message = f"{len(effects):,} steps are recorded, with {kept:,} bytes of what they gave"

@@ -14,7 +14,7 @@ from kernelckpt.errors import GovernanceError, StepLimitError, StepMismatchError
 from kernelckpt.kernel.argument import check_name, milliseconds
 from kernelckpt.kernel.calls.tool import Tool, as_tool, tool
 from kernelckpt.kernel.straight.attempt import Ask, Attempt, Receive, Sleep
-from kernelckpt.kernel.straight.journal import Journal, OutOfBudget
+from kernelckpt.kernel.straight.journal import Journal, NotNow
 from kernelckpt.kernel.turn.turn import Turn
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.message import Message
@@ -27,7 +27,7 @@ _RESERVED = "run."
 _OVER = 0
 """What is recorded of a sleep that is over, instead of its end."""
 
-_STOPS = (GovernanceError, StepMismatchError, StepLimitError, OutOfBudget)
+_STOPS = (GovernanceError, StepMismatchError, StepLimitError, NotNow)
 """What ends the attempt: the function must not go another way for what is not recorded."""
 
 

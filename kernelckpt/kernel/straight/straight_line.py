@@ -12,7 +12,7 @@ from kernelckpt.errors import UsageError
 from kernelckpt.kernel.cancellation import is_cancelled
 from kernelckpt.kernel.program import Program
 from kernelckpt.kernel.straight.attempt import Attempt, Returned
-from kernelckpt.kernel.straight.journal import Journal, Limits, OutOfBudget
+from kernelckpt.kernel.straight.journal import Journal, Limits, NotNow
 from kernelckpt.kernel.straight.run import Run
 from kernelckpt.kernel.turn.ending import Next
 from kernelckpt.kernel.turn.turn import Turn
@@ -82,7 +82,7 @@ class StraightLine(Program):
 
 async def _ending(turn: Turn, journal: Journal, attempt: Attempt) -> Next:
     over = attempt.over
-    if isinstance(over, OutOfBudget):
+    if isinstance(over, NotNow):
         return turn.sleep(0)
     if isinstance(over, BaseException):
         raise over
