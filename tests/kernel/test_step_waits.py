@@ -263,3 +263,31 @@ async def test_a_new_step_waits_until_the_branches_beside_it_have_asked_for_thei
         await kernel.send("t", "go on")
         assert (await kernel.join("t")).error == ""
     assert calls == [*range(150), "one"]
+
+
+async def test_a_step_shows_its_drafts_when_it_is_made_and_not_when_it_is_remembered():
+    shown = []
+
+    @straight_line
+    async def program(run):
+        async def stream():
+            run.emit("within")
+
+        run.emit("outside")
+        await run.step("stream", stream)
+        await run.receive()
+
+    async def listen(kernel):
+        async for event in kernel.events("t"):
+            if event.kind == "draft":
+                shown.append(event.data["delta"])
+
+    async with kernel_of({"p": program}) as kernel:
+        listening = asyncio.ensure_future(listen(kernel))
+        await settle()
+        await kernel.submit("p", task_id="t")
+        await kernel.idle()
+        await kernel.send("t", "go on")
+        await kernel.join("t")
+    await listening
+    assert shown == ["outside", "within", "outside"]

@@ -90,6 +90,13 @@ class Run:
 
         return step
 
+    def emit(self, delta: Any) -> None:
+        """Show a draft to whoever listens to `kernel.events()`; nothing of it is kept.
+
+        Shown from within a step it is shown as often as that is made, else again with each rerun.
+        """
+        self._turn.emit(delta)
+
     async def sleep(self, seconds: float) -> None:
         """Wait so long; the timer survives a restart, and is due at once when its time passed meanwhile.
 
