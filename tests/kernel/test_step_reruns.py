@@ -216,7 +216,7 @@ async def test_a_recorded_wait_does_not_hide_that_a_recorded_step_was_left_out()
 
     @straight_line
     async def after(run):
-        await run.sleep(60)
+        await asyncio.gather(run.sleep(60))
 
     saved = await crashed(before, stuck.under_way)
     ended = await restarted(after, saved)

@@ -36,6 +36,34 @@ async def test_sleeps_side_by_side_end_each_at_its_time():
     assert ends == [("b0", 4.0), ("b1", 8.0), ("a0", 10.0), ("a1", 20.0)]
 
 
+async def test_branches_with_sleeps_alike_are_given_each_its_own():
+    clock, calls = ManualClock(), []
+
+    async def note(name):
+        calls.append(name)
+
+    async def late(run):
+        await run.sleep(10)
+        await run.sleep(1)
+        await run.step("late", note, "late")
+
+    async def early(run):
+        await run.sleep(1)
+        await run.step("early", note, "early")
+
+    @straight_line
+    async def program(run):
+        await asyncio.gather(late(run), early(run))
+
+    async with kernel_of({"p": program}, clock=clock) as kernel:
+        await kernel.submit("p", task_id="t")
+        for _ in range(15):
+            await settle(ROUNDS)
+            await clock.advance(1)
+        assert (await kernel.join("t")).error == ""
+    assert calls == ["early", "late"]
+
+
 async def test_a_sleep_that_is_over_stays_over_when_the_clock_is_set_back():
     recorder = Recorder()
 

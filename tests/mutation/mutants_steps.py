@@ -106,6 +106,13 @@ STRAIGHT = (
         tests=(WAITS + "messages_are_received_in_order_and_each_once",),
     ),
     Mutant(
+        name="a branch takes the sleep of another for its own",
+        file=JOURNAL,
+        old="argument_digest(data + place)",
+        new="argument_digest(data)",
+        tests=(WAITS + "branches_with_sleeps_alike_are_given_each_its_own",),
+    ),
+    Mutant(
         name="a sleep that is over begins again when the clock is set back",
         file=RUN,
         old="        if until != _OVER:",

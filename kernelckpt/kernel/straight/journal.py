@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from kernelckpt.abc import Key
 from kernelckpt.errors import StepLimitError, StepMismatchError, TurnEnded
 from kernelckpt.kernel.calls.call_record import argument_digest
+from kernelckpt.kernel.straight import branch
 from kernelckpt.kernel.turn.calls import TurnCalls
 from kernelckpt.kernel.turn.turn import Turn
 from kernelckpt.model.effect import Effect, EffectPolicy, EffectStatus
@@ -109,9 +110,13 @@ class Journal:
         raise StepMismatchError(message, hint=hint, recorded=tuple(recorded), asked=asked)
 
     async def ask(self, name: str, *arguments: Any) -> Asked:
-        """Look a wait up; one that is not recorded is let begin, as any other step."""
+        """Look a wait up; one that is not recorded is let begin, as any other step.
+
+        Branches side by side have waits alike more often than not: each is given its own.
+        """
         data = self._core.redactor.encoded(msgspec.msgpack.encode((arguments, {})), f"arguments of {name}")
-        effect, number = self._calls.count(name, argument_digest(data))
+        place = msgspec.msgpack.encode(branch.current())
+        effect, number = self._calls.count(name, argument_digest(data + place))
         if number is not None:
             return Asked(self._cell.effects[number], number)
         effect = replace(effect, policy=EffectPolicy.IDEMPOTENT, arguments=data)

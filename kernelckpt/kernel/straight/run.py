@@ -13,6 +13,7 @@ from kernelckpt.codec.record import decode_message, decode_record, encode_record
 from kernelckpt.errors import GovernanceError, StepLimitError, StepMismatchError, UsageError
 from kernelckpt.kernel.argument import check_name, milliseconds
 from kernelckpt.kernel.calls.tool import Tool, as_tool, tool
+from kernelckpt.kernel.straight import branch
 from kernelckpt.kernel.straight.attempt import Ask, Attempt, Receive, Sleep
 from kernelckpt.kernel.straight.journal import Journal, NotNow
 from kernelckpt.kernel.turn.turn import Turn
@@ -164,6 +165,7 @@ class Run:
         if self._turn.calls.is_inside:
             message = "a step is made within another step"
             raise UsageError(message, hint="let the function make its steps one after the other, or at once")
+        branch.current()  # its first step says which branch it is
         with self._attempt.asking():
             try:
                 made = await make()

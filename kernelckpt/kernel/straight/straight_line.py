@@ -11,6 +11,7 @@ import anyio
 from kernelckpt.errors import UsageError
 from kernelckpt.kernel.cancellation import is_cancelled
 from kernelckpt.kernel.program import Program
+from kernelckpt.kernel.straight import branch
 from kernelckpt.kernel.straight.attempt import Attempt, Returned
 from kernelckpt.kernel.straight.journal import Journal, Limits, NotNow
 from kernelckpt.kernel.straight.run import Run
@@ -70,6 +71,7 @@ class StraightLine(Program):
             core.state.put(("state", task_id, 0), Value(self.state.encode({}, "state"), self.version))
 
     async def _attempt(self, run: Run, attempt: Attempt) -> None:
+        branch.begin()
         try:
             attempt.end(Returned(await self._run(run)))
         except CancelledError as error:
