@@ -75,7 +75,7 @@ class EntryWriter:
         self.stats = stats
         self._policy = policy
         self._on_failure = on_failure
-        self._lock = anyio.Lock(fast_acquire=True)
+        self._lock = anyio.Lock()
         self._unsettled: Attempt | None = None
 
     def stage(self, changes: Sequence[Change], commit: int, turn: int) -> None:
