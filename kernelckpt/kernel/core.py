@@ -90,7 +90,9 @@ class Core:
         """Let the working clock go on from a value."""
         self._clock_start = (self.clock.monotonic(), base)
 
-    def touch_totals(self, *, turns: int = 0, tokens: int = 0, cost_micros: int = 0) -> None:
+    def touch_totals(
+        self, *, turns: int = 0, tokens: int = 0, cost_micros: int = 0, downtime_ms: int = 0
+    ) -> None:
         """Add to the kernel's totals and note the working clock."""
         old = self.state.totals
         totals = replace(
@@ -99,6 +101,7 @@ class Core:
             total_tokens=old.total_tokens + tokens,
             cost_micros=old.cost_micros + cost_micros,
             clock_ms=self.work_ms(),
+            downtime_ms=old.downtime_ms + downtime_ms,
         )
         self.state.put_totals(totals)
 

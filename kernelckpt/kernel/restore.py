@@ -133,12 +133,9 @@ def take_over(
     core.contexts.begin(rehearsal.unread)
     totals = core.state.totals
     core.set_work_ms(totals.clock_ms)
-    if downtime_ms:
-        core.state.put_totals(replace(totals, downtime_ms=totals.downtime_ms + downtime_ms))
-        core.state.commit(urgent=False)  # before what is mended: a crash from here on loses none of it
     differing = yield from _compare(core)
     said = governing.recreate(core)
-    mended = _Mended()
+    mended = _Mended(downtime_ms or 0)
     for row in core.state.table.scan():
         note_overspent(core, row)
         if not row.state.is_terminal():
@@ -146,11 +143,12 @@ def take_over(
         elif row.parent is None:
             core.removal.note_done(row.id)
         if core.state.uncommitted > _MENDED_AT_ONCE:
+            mended.count_downtime(core)
             core.state.commit()
             yield
         elif not core.state.uncommitted:
             yield
-    core.touch_totals()
+    mended.count_downtime(core)
     core.state.commit()
     return RestoreReport(
         run_id=run_id,
@@ -179,11 +177,17 @@ def _compare(core: Core) -> Steps[tuple[str, ...]]:
 
 
 class _Mended:
-    def __init__(self) -> None:
+    def __init__(self, downtime_ms: int) -> None:
+        self._downtime_ms = downtime_ms
         self.interrupted: list[str] = []
         self.woken: list[str] = []
         self.in_doubt: list[str] = []
         self.upgraded: list[str] = []
+
+    def count_downtime(self, core: Core) -> None:
+        """Note the clock, and the downtime in the first commit: a crash from then on loses none of it."""
+        core.touch_totals(downtime_ms=self._downtime_ms)
+        self._downtime_ms = 0
 
 
 def _mend(core: Core, row: Tcb, mended: _Mended) -> None:

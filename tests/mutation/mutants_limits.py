@@ -43,9 +43,9 @@ OVER_BUDGET = (
     ),
     Mutant(
         name="the downtime before an earlier restore is forgotten",
-        file=RESTORE,
-        old="downtime_ms=totals.downtime_ms + downtime_ms)",
-        new="downtime_ms=downtime_ms)",
+        file="kernel/core.py",
+        old="downtime_ms=old.downtime_ms + downtime_ms",
+        new="downtime_ms=downtime_ms or old.downtime_ms",
         tests=(LIMITED + "downtime_is_charged_only_if_the_budget_says_so",),
     ),
     Mutant(
