@@ -16,7 +16,7 @@ OVER_BUDGET = (
     Mutant(
         name="money is not a limit",
         file=BUDGET,
-        old='return "cost_budget" if cost >= limits.max_cost_micros else None',
+        old='return "cost_budget" if is_over else None',
         new="return None",
         tests=(LIMITED + "a_limit_of_money_ends_a_task_as_one_of_tokens_does",),
     ),
