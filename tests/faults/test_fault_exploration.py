@@ -80,7 +80,7 @@ async def test_every_step_is_needed(step):
     broken, lasting = STEPS[step]
     exploration = Faults(images=6, errors=["EIO"], lasting=lasting)
     with broken, pytest.raises(CrashFoundError):
-        await exploration.all_faults(["base", "base", "prune"])
+        await exploration.all_faults(["delta", "base", "delta", "base", "prune"])
 
 
 async def test_a_failure_prints_the_command_that_comes_to_it_again(capsys):
