@@ -22,13 +22,14 @@ from kernelckpt.kernel.question import (
     effect_key,
     effect_number_of,
     gate_question,
+    is_about_ending,
     left_in,
     path_question,
     question_about,
 )
 from kernelckpt.kernel.turn.calls import Gated
 from kernelckpt.model.approval import Approval, ApprovalStatus
-from kernelckpt.model.effect import EffectPolicy, EffectStatus
+from kernelckpt.model.effect import Effect, EffectPolicy, EffectStatus
 from kernelckpt.model.os_event import ToolGated
 from kernelckpt.model.task_state import TaskState
 from kernelckpt.model.tcb import Tcb
@@ -117,7 +118,7 @@ def _outcome(core: Core, task_id: str, keys: Sequence[str], value: Any) -> bytes
     effects = core.cell(task_id).effects
     numbers = [effect_number_of(key) for key in keys if key.startswith(EFFECT_KEY)]
     effect = effects.get(numbers[0]) if len(numbers) == len(keys) == 1 else None
-    if effect is None or effect.decided:
+    if effect is None or effect.decided or is_about_ending(keys[0]):
         hint = "name the key of one question about a call that is in doubt or not made yet"
         raise UsageError("an outcome is that of one call", hint=hint)
     path = f"the value of {effect.name}"
@@ -156,12 +157,17 @@ def _settle_call(core: Core, task_id: str, item: Approval, outcome: bytes | None
             core.end(core.state.row(task_id), TerminationReason.ERROR, error=f"another path: {reason}")
     elif effect is None or effect.decided:  # its turn has left it behind: no doubt is left
         return
-    elif outcome is not None:
-        core.state.put(("effect", task_id, number), settled(effect, EffectStatus.RETURNED, outcome=outcome))
     else:
-        status = EffectStatus.PLANNED if item.approved else EffectStatus.DENIED
-        error = "" if item.approved else item.reason or "denied"
-        core.state.put(("effect", task_id, number), replace(effect, status=status, error=error))
+        answered = replace(effect, is_instead=effect.is_instead or bool(left))
+        core.state.put(("effect", task_id, number), _answered(answered, item, outcome))
+
+
+def _answered(effect: Effect, item: Approval, outcome: bytes | None) -> Effect:
+    """The entry of a call once a human has answered the question about it."""
+    if outcome is not None:
+        return settled(effect, EffectStatus.RETURNED, outcome=outcome)
+    status = EffectStatus.PLANNED if item.approved else EffectStatus.DENIED
+    return replace(effect, status=status, error="" if item.approved else item.reason or "denied")
 
 
 def pending_approvals(core: Core, task_id: str) -> list[Approval]:
@@ -249,7 +255,8 @@ def drop_questions(core: Core, task_id: str) -> None:
         if item.pending and item.key.startswith(EFFECT_KEY):
             core.state.remove(("approval", task_id, number))
             call = effect_number_of(item.key)
-            if cell.effects[call].status is EffectStatus.PLANNED and not cell.effects[call].call_id:
+            effect = cell.effects[call]
+            if effect.status is EffectStatus.PLANNED and not effect.call_id and not effect.runs:
                 core.state.remove(("effect", task_id, call))
 
 

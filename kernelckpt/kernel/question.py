@@ -24,7 +24,11 @@ KERNEL_KEYS = (EFFECT_KEY, PHASE_KEY)
 
 def effect_key(number: int, turns: int, effect: Effect, *, is_left: bool = False) -> str:
     """The key of a question about a call, or about one that is left out: an answer fits one doubt only."""
-    return f"{EFFECT_KEY}{number}.{turns}.{effect.runs}{'.left' if is_left else ''}"
+    return f"{EFFECT_KEY}{number}.{turns}.{effect.runs}{_LEFT if is_left else ''}"
+
+
+_LEFT = ".left"
+"""What the key of a question about a call ends with that a turn leaves out at its end."""
 
 
 _RECORDED = "recorded"
@@ -37,6 +41,11 @@ _SHOWN_BYTES = 1024
 def effect_number_of(key: str) -> int:
     """The number of the call that a question is about."""
     return int(key.removeprefix(EFFECT_KEY).partition(".")[0])
+
+
+def is_about_ending(key: str) -> bool:
+    """Whether a question is about the end of a turn without a call, and not about making one."""
+    return key.endswith(_LEFT)
 
 
 def is_about_call(item: Approval, number: int) -> bool:

@@ -53,6 +53,7 @@ class Effect(Record, frozen=True, gc=False):
         tries: how many of its runs have failed in a way that may be tried again.
         retry_at_ms: wall time before which it is not to be tried again.
         is_left: whether a human has let a later attempt at the turn go on without it.
+        is_instead: whether a human has answered if it is made in place of such calls.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Effect(Record, frozen=True, gc=False):
     tries: U32 = 0
     retry_at_ms: U64 = 0
     is_left: bool = False
+    is_instead: bool = False
 
     @property
     def decided(self) -> bool:

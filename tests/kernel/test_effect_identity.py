@@ -326,6 +326,90 @@ async def test_a_call_in_doubt_that_is_left_out_is_not_forgotten():
         assert (await kernel.join("t")).text == "went on"
 
 
+def stuck_then(world, *amounts, policy="ask"):
+    """A program whose first attempt is stuck in the payment of 1; each later one asks for an amount more.
+
+    Args:
+        world: the other side.
+        amounts: what the later attempts pay, 0 for nothing.
+        policy: of the payment that is stuck.
+    """
+    crash, later = anyio.Event(), list(amounts)
+
+    async def pay(amount):
+        world.calls.append(amount)
+        if len(world.calls) == 1:
+            crash.set()
+            await anyio.sleep_forever()
+        return {"paid": amount}
+
+    async def program(turn):
+        amount = 1 if turn.attempt == 1 else later[0]
+        if turn.attempt > 1 and len(later) > 1:
+            later.pop(0)
+        if not amount:
+            return turn.complete("nothing")
+        try:
+            await turn.effect(tool(name="pay", effect=policy)(pay), amount)
+        except EffectDenied as error:
+            return turn.complete(f"denied: {error.error}")
+        return turn.complete(f"paid {amount}")
+
+    return program, crash
+
+
+@pytest.mark.parametrize("approve", [True, False])
+@pytest.mark.parametrize("amount", [2, 0])
+async def test_an_answer_about_a_call_in_doubt_allows_no_other_one(approve, amount):
+    world = World()
+    program, crash = stuck_then(world, amount)
+    saved = await crashed(program, crash)
+    async with kernel_of({"p": program}, hooks=[Recorder(saved)]) as kernel:
+        (doubt,) = kernel.approvals()
+        if approve:
+            await kernel.approve("t", doubt.key)
+        else:
+            await kernel.deny("t", doubt.key, reason="not again")
+        await kernel.idle()
+        assert world.calls == [1]
+        (path,) = kernel.approvals()
+        (recorded,) = path.payload["recorded"]
+        assert (recorded["arguments"], recorded["status"]) == ([1, {}], "planned" if approve else "denied")
+        await kernel.approve("t", path.key)
+        assert (await kernel.join("t")).text == (f"paid {amount}" if amount else "nothing")
+    assert world.calls == ([1, amount] if amount else [1])
+
+
+@pytest.mark.parametrize("approve", [True, False])
+async def test_an_answer_about_another_path_allows_no_third_one(approve):
+    world = World()
+    program, crash = stuck_then(world, 2, 3, policy="fail")
+    saved = await crashed(program, crash)
+    async with kernel_of({"p": program}, hooks=[Recorder(saved)]) as kernel:
+        await kernel.idle()
+        (second,) = kernel.approvals()
+        await (kernel.approve if approve else kernel.deny)("t", second.key)
+        await kernel.idle()
+        assert world.calls == [1]
+        (third,) = kernel.approvals()
+        assert (third.payload["arguments"], third.payload["recorded"][0]["arguments"]) == ([3, {}], [2, {}])
+        await kernel.approve("t", third.key)
+        assert (await kernel.join("t")).text == "paid 3"
+    assert world.calls == [1, 3]
+
+
+async def test_a_question_about_the_end_of_a_turn_takes_no_outcome():
+    world = World()
+    program, crash = stuck_then(world, 0, policy="fail")
+    saved = await crashed(program, crash)
+    async with kernel_of({"p": program}, hooks=[Recorder(saved)]) as kernel:
+        await kernel.idle()
+        (question,) = kernel.approvals()
+        with pytest.raises(UsageError, match="an outcome is that of one call"):
+            await kernel.approve("t", question.key, outcome={"paid": 1})
+        assert kernel.approvals() == [question]
+
+
 async def test_a_signal_that_sends_a_turn_another_way_does_not_make_it_forget_what_it_has_paid():
     world, paid = World(), anyio.Event()
 

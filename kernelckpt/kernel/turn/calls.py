@@ -313,7 +313,9 @@ def _binds(effect: Effect, turn: int) -> bool:
     """Whether a turn must not go on without a call of the ledger before a human has said so.
 
     What an undone turn has done is no part of the next one; but what it has left in doubt must be cleared up.
+    An answer does not unbind a call, whether it is to be made again or not: it was about that call only.
     """
     if effect.policy is EffectPolicy.IDEMPOTENT or effect.is_left or effect.call_id:
         return False
-    return effect.in_doubt or (effect.has_happened and effect.turn == turn)
+    concerns = effect.has_happened or effect.runs > 0 or effect.is_instead
+    return effect.in_doubt or (concerns and effect.turn == turn)
