@@ -9,7 +9,7 @@ import msgspec
 
 from kernelckpt.kernel.turn.calls import Gated
 from kernelckpt.model.approval import Approval
-from kernelckpt.model.effect import Effect
+from kernelckpt.model.effect import Effect, EffectStatus
 from kernelckpt.model.milestone import MilestonePhase
 
 EFFECT_KEY = "effect:"
@@ -82,14 +82,44 @@ def path_question(
         recorded: what an earlier attempt at it has done and this one does not ask for, by number.
         now_ms: wall time of the question.
     """
-    done = ", ".join(effect.name for effect in recorded.values())
-    asked = f"asks for {gated.effect.name} instead. Approve: it is done. Deny: it is not."
+    done = ", ".join(_course(effect) for effect in recorded.values())
+    asked = (
+        f"asks for {_other(gated.effect, recorded.values())}. Approve: make the new call. "
+        "Approve with an outcome: do not make it, it gave that. Deny: do not make it."
+    )
     if gated.number in recorded:
-        asked = "ends without it. Approve: go on like that. Deny: the task fails."
-    payload = {**_payload(gated.effect), "reason": gated.reason}
+        asked = "ends without that. Approve: go on like that. Deny: the task fails."
+    payload = {**_payload(gated.effect), "status": gated.effect.status.value, "reason": gated.reason}
     payload[_RECORDED] = [_account(number, effect) for number, effect in recorded.items()]
-    prompt = f"{done} was done, but the turn was run again and {asked}"
+    prompt = f"An earlier attempt {done}; the turn was run again and {asked}"
     return Approval(task_id, key, prompt, payload, asked_at_ms=now_ms)
+
+
+def _course(effect: Effect) -> str:
+    """What an earlier attempt at a turn did about a call, and what is known of it."""
+    name = effect.name
+    match effect.status:
+        case EffectStatus.RETURNED:
+            return f"made {name}"
+        case EffectStatus.RAISED:
+            return f"called {name} (it raised, and may have done something)"
+        case EffectStatus.STARTED:
+            return f"began {name} (it may have happened)"
+    again = " again" if effect.runs else ""
+    word = (
+        f"not to be made{again}" if effect.status is EffectStatus.DENIED else f"allowed{again}, and not made"
+    )
+    if effect.runs:
+        return f"began {name} (it may have happened; it was {word})"
+    return f"asked for {name} (it was {word})"
+
+
+def _other(asked: Effect, recorded: Iterable[Effect]) -> str:
+    """What a turn asks for now, told from what is recorded."""
+    alike = [effect.digest for effect in recorded if effect.name == asked.name]
+    if not alike:
+        return f"{asked.name} instead"
+    return f"another {asked.name}" if asked.digest in alike else f"{asked.name} with other arguments"
 
 
 def left_in(item: Approval) -> tuple[int, ...]:

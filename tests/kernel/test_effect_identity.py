@@ -242,7 +242,12 @@ async def test_another_path_waits_for_a_human_who_is_shown_both(answer, text, ca
         await kernel.idle()
         assert world.calls == [5]
         (question,) = kernel.approvals()
-        assert question.prompt.startswith("pay was done, but the turn was run again and asks for pay instead")
+        assert question.prompt == (
+            "An earlier attempt made pay; the turn was run again and asks for pay with other arguments. "
+            "Approve: make the new call. Approve with an outcome: do not make it, it gave that. "
+            "Deny: do not make it."
+        )
+        assert question.payload["status"] == "planned"
         assert (question.payload["effect"], question.payload["arguments"]) == ("pay", [7, {}])
         (recorded,) = question.payload["recorded"]
         assert (recorded["effect"], recorded["arguments"]) == ("pay", [5, {}])
@@ -286,7 +291,9 @@ async def test_a_path_that_leaves_a_call_out_waits_for_a_human(approve):
     async with kernel_of({"p": program}, hooks=[recorder := Recorder(saved)]) as kernel:
         await kernel.idle()
         (question,) = kernel.approvals()
-        assert question.prompt.startswith("pay was done, but the turn was run again and ends without it")
+        assert question.prompt.startswith(
+            "An earlier attempt made pay; the turn was run again and ends without that. "
+        )
         still = recorder.saved()
     async with kernel_of({"p": program}, hooks=[Recorder(still)]) as kernel:  # nor does a crash lose it
         await kernel.idle()
@@ -373,6 +380,11 @@ async def test_an_answer_about_a_call_in_doubt_allows_no_other_one(approve, amou
         await kernel.idle()
         assert world.calls == [1]
         (path,) = kernel.approvals()
+        word = "allowed again, and not made" if approve else "not to be made again"
+        begun = (
+            f"An earlier attempt began pay (it may have happened; it was {word}); the turn was run again and "
+        )
+        assert path.prompt.startswith(begun)
         (recorded,) = path.payload["recorded"]
         assert (recorded["arguments"], recorded["status"]) == ([1, {}], "planned" if approve else "denied")
         await kernel.approve("t", path.key)
@@ -391,6 +403,7 @@ async def test_an_answer_about_another_path_allows_no_third_one(approve):
         await (kernel.approve if approve else kernel.deny)("t", second.key)
         await kernel.idle()
         assert world.calls == [1]
+        assert second.prompt.startswith("An earlier attempt began pay (it may have happened); the turn ")
         (third,) = kernel.approvals()
         assert (third.payload["arguments"], third.payload["recorded"][0]["arguments"]) == ([3, {}], [2, {}])
         await kernel.approve("t", third.key)
