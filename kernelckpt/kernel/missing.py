@@ -14,6 +14,7 @@ from kernelckpt.kernel.phase import tracker_of
 from kernelckpt.kernel.question import PHASE_KEY
 from kernelckpt.kernel.state import KernelState
 from kernelckpt.kernel.steps import Steps
+from kernelckpt.model.effect import Effect
 from kernelckpt.model.task_state import StateKind
 from kernelckpt.model.tcb import Tcb
 from kernelckpt.model.wait import WaitKind
@@ -75,8 +76,22 @@ def _row_faults(shadow: KernelState, row: Tcb) -> Iterator[str]:
 
 def _tool_faults(core: Core, cell: Cell, row: Tcb) -> Iterator[str]:
     for effect in cell.effects.values():
-        if effect.call_id and effect.runs and not effect.decided and effect.name not in core.tools:
+        if effect.name not in core.tools and _needs_tool(effect, cell, row):
             yield f"tool {effect.name!r} (task {row.id})"
+
+
+def _needs_tool(effect: Effect, cell: Cell, row: Tcb) -> bool:
+    """Whether a call must find its tool: it is to be made yet, or the turn that is run again asks for it.
+
+    A function that a program called comes with the program; what is within a call that is done is not asked
+    for, nor is what a human has let a turn go on without. What an undone turn did may never be asked for.
+    """
+    if effect.call_id:
+        return effect.runs > 0 and not effect.decided
+    outer = cell.effects.get(effect.within)
+    if not effect.is_registered or effect.is_left or (outer is not None and outer.decided):
+        return False
+    return not effect.decided or effect.turn > row.budget.turns
 
 
 def _request_faults(cell: Cell, row: Tcb) -> Iterator[str]:

@@ -54,6 +54,7 @@ class Effect(Record, frozen=True, gc=False):
         retry_at_ms: wall time before which it is not to be tried again.
         is_left: whether a human has let a later attempt at the turn go on without it.
         is_instead: whether a human has answered if it is made in place of such calls.
+        is_registered: whether a program has called it as a tool of the scheduler, and not as a function.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Effect(Record, frozen=True, gc=False):
     retry_at_ms: U64 = 0
     is_left: bool = False
     is_instead: bool = False
+    is_registered: bool = False
 
     @property
     def decided(self) -> bool:

@@ -357,6 +357,54 @@ async def test_a_missing_tool_of_a_call_under_way_is_named():
     assert await refused(recorder.saved(), {"p": program}) == ["tool 'stuck' (task t)"]
 
 
+async def left_by(program, made):
+    """The state that is left when a turn is cut off once it has made an event."""
+    recorder = Recorder()
+    async with kernel_of({"p": program}, tools=[stuck], hooks=[recorder]) as kernel:
+        await kernel.submit("p", task_id="t")
+        await made.wait()
+        saved = recorder.saved()
+        kernel.request_stop(0)
+    return saved
+
+
+@tool
+async def stuck(event=None):
+    """Set the event of the call under way, and never return; with an argument return at once."""
+    if event is None:
+        BEGUN[-1].set()
+        await anyio.sleep_forever()
+
+
+BEGUN = [anyio.Event()]
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+async def test_a_missing_tool_that_a_program_has_called_is_named_before_anybody_answers(is_done):
+    BEGUN.append(anyio.Event())
+
+    async def program(turn):
+        if is_done:
+            await turn.call("stuck", event=1)
+            BEGUN[-1].set()
+            await anyio.sleep_forever()
+        await turn.call("stuck")
+
+    saved = await left_by(program, BEGUN[-1])
+    assert await refused(saved, {"p": program}) == ["tool 'stuck' (task t)"]
+
+
+async def test_a_tool_that_a_program_has_called_as_a_function_need_not_be_registered():
+    BEGUN.append(anyio.Event())
+
+    async def program(turn):
+        await turn.effect(stuck)
+
+    saved = await left_by(program, BEGUN[-1])
+    async with kernel_of({"p": program}, hooks=[Recorder(saved)]) as kernel:
+        assert len(kernel.approvals()) == 1
+
+
 async def test_a_missing_program_of_a_finished_task_is_no_reason_to_refuse():
     recorder = Recorder()
     async with kernel_of({"once": once}, hooks=[recorder]) as kernel:

@@ -52,7 +52,7 @@ class Ledger:
             args: its positional arguments.
             kwargs: its keyword arguments.
             calls: the calls of its turn; this one is counted.
-            is_by_name: whether its named arguments must be of the types that the tool declares.
+            is_by_name: whether it is one of the scheduler's, whose arguments must be of the declared types.
 
         Raises:
             EffectError: it raised, now or then.
@@ -73,7 +73,10 @@ class Ledger:
             cell = self._performer.cell_at_work(task_id)
             known = cell.effects.get(number) if number is not None else None
             if known is None or number is None:
-                number, known = cell.take_number(), replace(asked, policy=tool.effect)
+                number, known = (
+                    cell.take_number(),
+                    replace(asked, policy=tool.effect, is_registered=is_by_name),
+                )
                 call = GovernedCall(tool.name, "", tool.named(given) if self._is_governed else {})
                 await self._admit(task_id, call, Gated(number, replace(known, arguments=encoded), ""), calls)
                 calls.note(asked, number)
