@@ -122,16 +122,17 @@ def _outcome(core: Core, task_id: str, keys: Sequence[str], value: Any) -> bytes
         hint = "name the key of one question about a call that is in doubt or not made yet"
         raise UsageError("an outcome is that of one call", hint=hint)
     path = f"the value of {effect.name}"
-    returns = core.tools.find(effect.name).returns if effect.name in core.tools else _PLAIN
+    tool = core.tools.find(effect.name) if effect.name in core.tools else None
+    returns, declared = (_PLAIN, _PLAIN) if tool is None else (tool.returns, tool.declared)
     try:
-        return core.redactor.value(returns, value, path)
+        data = core.redactor.value(returns, value, path)
     except InvalidValueError:
-        plain = core.redactor.value(_PLAIN, value, path)  # as JSON would hold it
+        data = core.redactor.value(_PLAIN, value, path)  # as JSON would hold it
     try:
-        returns.decode(plain, path)
+        declared.decode(data, path)
     except DecodeError as error:
         raise InvalidValueError(error.message, path=path, hint="give what the tool returns") from None
-    return plain
+    return data
 
 
 def _settle(core: Core, task_id: str, number: int, item: Approval, outcome: bytes | None) -> None:

@@ -164,6 +164,32 @@ async def test_an_outcome_that_the_tool_could_not_have_returned_is_refused_and_t
         assert (await kernel.join("t")).text == '{"number":5}'
 
 
+@pytest.mark.parametrize(
+    ("kind", "wrong", "right"), [(str, 5, "five"), (list[int], ["a"], [5]), (int | None, "5", None)]
+)
+async def test_an_outcome_that_a_human_gives_is_of_the_plain_type_that_the_tool_declares(kind, wrong, right):
+    under_way = anyio.Event()
+
+    async def charge():
+        under_way.set()
+        await anyio.sleep_forever()
+
+    charge.__annotations__["return"] = kind
+    charge = tool(name="charge")(charge)
+
+    async def program(turn):
+        return turn.complete(output=await turn.call(charge))
+
+    saved = await crashed(program, under_way, tools=[charge])
+    async with kernel_of({"p": program}, hooks=[Recorder(saved)], tools=[charge]) as kernel:
+        (question,) = kernel.approvals()
+        with pytest.raises(InvalidValueError, match="the value of charge"):
+            await kernel.approve("t", question.key, outcome=wrong)
+        assert kernel.approvals() == [question]
+        await kernel.approve("t", question.key, outcome=right)
+        assert (await kernel.join("t")).output == right
+
+
 async def test_an_outcome_is_given_for_one_call_only():
     async def program(turn):
         if not turn.approvals:

@@ -48,6 +48,14 @@ def returned_by(fn: Callable[..., Any], name: str) -> ValueCodec:
         raise _refusal(name, str(error)) from error
 
 
+def declared_by(fn: Callable[..., Any]) -> ValueCodec:
+    """What checks a value that somebody says a function has returned; anything if it does not say."""
+    try:
+        return ValueCodec(_declared(fn))
+    except (TypeError, NotImplementedError, NameError, AttributeError):  # only a type checker can read it
+        return ValueCodec()
+
+
 def _refusal(name: str, why: str) -> InvalidValueError:
     path = f"the value of {name}"
     hint = "return plain data, a dataclass, a msgspec struct or a pydantic model, or declare no type"

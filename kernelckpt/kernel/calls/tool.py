@@ -16,7 +16,7 @@ from kernelckpt.errors import UnknownToolError, UsageError
 from kernelckpt.kernel.argument import check_name, listed, milliseconds
 from kernelckpt.kernel.calls.parameters import KEY_PARAMETER, Parameters, signature_of
 from kernelckpt.kernel.calls.retry import ONCE, Retry
-from kernelckpt.kernel.calls.returned import returned_by
+from kernelckpt.kernel.calls.returned import declared_by, returned_by
 from kernelckpt.model.charge import Charge
 from kernelckpt.model.effect import EffectPolicy
 
@@ -120,6 +120,11 @@ class Tool:
             InvalidValueError: it says that it returns what cannot be kept.
         """
         return returned_by(self.fn, self.name)
+
+    @cached_property
+    def declared(self) -> ValueCodec:
+        """Checks what others say that it has returned: its values may be plain data that is not looked at."""
+        return declared_by(self.fn)
 
     @cached_property
     def parameters(self) -> Parameters:
