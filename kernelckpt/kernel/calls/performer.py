@@ -117,9 +117,9 @@ class Performer:
         tool = call.tool
         try:
             if tool.timeout is None:
-                return self.returned(started, tool, await self.call_tool(tool, call, started))
+                return self._kept(started, tool, await self.call_tool(tool, call, started))
             with _alarm(self._core.clock, tool.timeout) as scope:
-                return self.returned(started, tool, await self.call_tool(tool, call, started))
+                return self._kept(started, tool, await self.call_tool(tool, call, started))
             assert scope.cancelled_caught, "nothing else leaves it without a value"
             return self._timed_out(started, tool)
         except CancelledError as error:
@@ -142,6 +142,14 @@ class Performer:
         data = self._core.redactor.value(tool.returns, value, path)
         check_size(data, path)
         return settled(started, EffectStatus.RETURNED, outcome=data)
+
+    def _kept(self, started: Effect, tool: Tool, value: Any) -> Effect:
+        """The entry of a call that has returned; if that cannot be kept it has happened all the same."""
+        try:
+            return self.returned(started, tool, value)
+        except Exception as error:  # noqa: BLE001 - a model of the user's may raise anything
+            text = f"it was called, and returned what cannot be kept: {error_text(error)}"
+            return given_up(replace(started, tries=started.tries + 1, error=text))
 
     def _raised(self, started: Effect, tool: Tool, error: BaseException) -> Effect:
         kind = error.kind if isinstance(error, ToolError) else ""
