@@ -13,6 +13,7 @@ from kernelckpt.errors import DecodeError, InvalidValueError, UsageError
 from kernelckpt.kernel.argument import check_text, texts
 from kernelckpt.kernel.calls.call_record import settled
 from kernelckpt.kernel.core import Core
+from kernelckpt.kernel.kept_call import number_in
 from kernelckpt.kernel.phase import settle_phase
 from kernelckpt.kernel.question import (
     EFFECT_KEY,
@@ -65,7 +66,7 @@ def answer(
     for key in texts(keys, "ids"):
         if key not in found:
             pending = ", ".join(k for k, (_, item) in found.items() if item.pending) or "none"
-            raise UsageError(f"task {task_id!r} asked nothing under {key!r}", hint=f"pending: {pending}")
+            raise UsageError(_unasked(core, task_id, key), hint=f"pending: {pending}")
         if found[key][1].status not in {ApprovalStatus.PENDING, status}:
             raise UsageError(f"{key!r} of task {task_id!r} was {found[key][1].status.value} already")
         if status is ApprovalStatus.APPROVED and _is_late(core, found[key][1]):
@@ -84,6 +85,18 @@ def answer(
     if core.waits_for(row, WaitKind.APPROVAL) and not _still_waits(core, task_id, is_settled=is_settled):
         core.wake(row, **{"approved" if status is ApprovalStatus.APPROVED else "denied": named})
     core.state.commit()
+
+
+def _unasked(core: Core, task_id: str, key: str) -> str:
+    """Why there is no question under a key; the kernel's own are forgotten once they are answered."""
+    if core.state.row(task_id).state.is_terminal():
+        return f"task {task_id!r} has ended: it asks nothing under {key!r} any more"
+    number = number_in(key) if key.startswith(EFFECT_KEY) else None
+    is_known = number is not None and 0 < number < core.cell(task_id).next_number
+    if is_known or key.startswith(PHASE_KEY):
+        gone = "it was answered already, or its turn has gone on without it"
+        return f"task {task_id!r} asks nothing under {key!r} any more: {gone}"
+    return f"task {task_id!r} asked nothing under {key!r}"
 
 
 def _is_late(core: Core, item: Approval) -> bool:

@@ -69,8 +69,8 @@ def _same_input(core: Core, spawn: Spawn) -> bool:
         return False
 
 
-def send(core: Core, task_id: str, message: Message | str, key: str | None) -> None:
-    """Put a user message into a task's inbox; the same key twice changes nothing.
+def send(core: Core, task_id: str, message: Message | str, key: str | None) -> bool:
+    """Put a user message into a task's inbox; false if one of its key was there, and nothing was changed.
 
     Raises:
         UsageError: the task has ended.
@@ -82,7 +82,7 @@ def send(core: Core, task_id: str, message: Message | str, key: str | None) -> N
         check_text(key, "key")
         core.redactor.refuse(key, "key")
         if key in cell.sent_keys:
-            return
+            return False
     _refuse_ended(row, "send to")
     given = Message.user(message) if isinstance(message, str) else message
     entry = InboxEntry(message=core.redactor.admitted(checked_message(given, "message"), "message"))
@@ -92,6 +92,7 @@ def send(core: Core, task_id: str, message: Message | str, key: str | None) -> N
     if core.waits_for(row, WaitKind.EXTERNAL, MESSAGE):
         core.wake(row)
     core.state.commit()
+    return True
 
 
 def fire_timers(core: Core) -> None:

@@ -27,7 +27,7 @@ def call_faults(task_id: str, cell: Cell) -> Iterator[str]:
         except DecodeError as error:
             yield f"an output of task {task_id!r} that can be read ({error.message})"
     for item in cell.approvals.values():
-        if item.key.startswith(EFFECT_KEY) and _number_in(item.key) not in cell.effects:
+        if item.key.startswith(EFFECT_KEY) and number_in(item.key) not in cell.effects:
             yield f"the call that the question {item.key!r} of task {task_id!r} is about"
 
 
@@ -50,7 +50,7 @@ def _are_positional_and_named(value: object) -> bool:
     )
 
 
-def _number_in(key: str) -> int | None:
+def number_in(key: str) -> int | None:
     """The number of the call that a question's key names; None when it names none."""
     number = key.removeprefix(EFFECT_KEY).partition(".")[0]
     is_number = number.isascii() and number.isdecimal() and len(number) <= _LONGEST_NUMBER

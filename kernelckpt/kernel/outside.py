@@ -68,7 +68,7 @@ def refuse(core: Core, command_id: str, error: KernelCkptError) -> CommandOutcom
 
 
 def _done(core: Core, command: Command, ended: list[str]) -> str:
-    """Do what is asked; what was decided, of a signal."""
+    """Do what is asked; what is to be told: the verdict on a signal, or that there was nothing to do."""
     match command:
         case Approve(task_id, keys, by, outcome):
             answering.check_named(keys)
@@ -77,8 +77,10 @@ def _done(core: Core, command: Command, ended: list[str]) -> str:
         case Deny(task_id, keys, reason):
             asked = keys or answering.pending_keys(core, task_id)
             answering.answer(core, task_id, asked, ApprovalStatus.DENIED, by=None, reason=reason)
+            return "" if asked else "no question was open"
         case SendMessage(task_id, message, key):
-            intake.send(core, task_id, message, key)
+            is_new = intake.send(core, task_id, message, key)
+            return "" if is_new else "a message of this key was there already"
         case SendSignal(signal, task_id):
             return attention.take(core, signal, task_id).value
         case Cancel(task_id, reason):

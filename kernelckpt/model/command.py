@@ -76,7 +76,7 @@ class CommandOutcome(Record, frozen=True, gc=False):
     Attributes:
         id: the command's.
         applied: whether it was done; else nothing was changed.
-        text: what was decided about a signal; or why it was not done.
+        text: what was decided about a signal, or that there was nothing to do; or why it was not done.
         hint: what whoever posted it can do.
         error: the name of the error that calling the kernel itself would have raised; "" for none.
     """

@@ -290,6 +290,15 @@ async def test_who_waits_is_told_what_was_decided_about_a_signal(outside):
         assert await outside.posted() == []
 
 
+async def test_who_waits_is_told_that_there_was_nothing_to_do(outside):
+    async with outside.kernel() as kernel:
+        await started(kernel, "listen", "ask")
+        told = [await outside.ask(SendMessage("listen", Message.user("x"), "k")) for _ in range(2)]
+        told += [await outside.ask(Deny("ask")), await outside.ask(Deny("ask"))]
+        texts = ["", "a message of this key was there already", "", "no question was open"]
+        assert [(item.applied, item.text) for item in told] == [(True, text) for text in texts]
+
+
 async def test_who_waits_in_vain_is_told_nothing_and_the_command_stays(outside):
     async with outside.kernel() as kernel:
         await started(kernel, "listen")

@@ -178,7 +178,7 @@ async def test_questions_of_a_cancelled_task_are_gone():
         await kernel.idle()
         await kernel.cancel("a")
         assert kernel.approvals() == []
-        with pytest.raises(UsageError, match="asked nothing"):
+        with pytest.raises(UsageError, match="task 'a' has ended: it asks nothing"):
             await kernel.approve("a", "deploy")
 
 

@@ -305,7 +305,7 @@ async def test_a_question_is_gone_with_the_call_that_the_next_attempt_does_not_m
         await kernel.idle()
         assert kinds(kernel)["t"] == ("suspended", "external")
         assert kernel.approvals() == []
-        with pytest.raises(UsageError, match="asked nothing"):
+        with pytest.raises(UsageError, match="asks nothing under"):
             await kernel.approve("t", old.key)
 
 
