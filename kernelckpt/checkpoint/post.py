@@ -50,7 +50,7 @@ async def post_command(
     codec, clock = Codec(keys), clock or SystemClock()
     await _check_keys(storage, run_id, codec)
     posted = PostedCommand(str(uuid4()), command, clock.wall_ms(), wants_reply=wait > 0)
-    posted = kept(posted, PostedCommand, "posted")
+    posted = kept(posted, PostedCommand, "command")
     await storage.post(run_id, command_name(posted.id), encode_posted(posted, codec, run_id))
     give_up = clock.monotonic() + wait
     while wait > 0:

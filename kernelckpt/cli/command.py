@@ -14,11 +14,13 @@ import typer
 from kernelckpt.abc import StorageBackend
 from kernelckpt.cli.display import shown_lines
 from kernelckpt.cli.exit_code import ExitCode, exit_code_of
-from kernelckpt.errors import KernelCkptError
+from kernelckpt.errors import KernelCkptError, RunOwnedError
 from kernelckpt.storage import open_storage
 
 Work = Callable[[StorageBackend], Awaitable[ExitCode | None]]
 """What a command does with its storage; None is OK."""
+
+_OWNED = "stop its owner, or wait for it to end; a command does not take a run over"
 
 
 def run_with_storage(url: str, work: Work) -> NoReturn:
@@ -61,5 +63,6 @@ def _run(work: Callable[[], Awaitable[ExitCode | None]]) -> ExitCode | None:
 
 def _print_error(error: KernelCkptError) -> None:
     typer.echo(f"{typer.style('error:', bold=True)} {shown_lines(error.message)}", err=True)
-    if error.hint:
-        typer.echo(f"{typer.style('hint:', bold=True)} {shown_lines(error.hint)}", err=True)
+    hint = _OWNED if isinstance(error, RunOwnedError) else error.hint
+    if hint:
+        typer.echo(f"{typer.style('hint:', bold=True)} {shown_lines(hint)}", err=True)

@@ -17,7 +17,7 @@ from kernelckpt.cli.command import print_json, run_with_storage
 from kernelckpt.cli.display import shown
 from kernelckpt.cli.exit_code import ExitCode
 from kernelckpt.cli.keys import keys_at_hand
-from kernelckpt.errors import KernelCkptError, UsageError
+from kernelckpt.errors import KernelCkptError, UnknownTaskError, UsageError
 from kernelckpt.model.command import Command, CommandOutcome
 
 
@@ -75,4 +75,7 @@ def _refusal(outcome: CommandOutcome) -> KernelCkptError:
     """The error that calling the kernel itself would have raised."""
     found = getattr(errors, outcome.error, None)
     kind = found if isinstance(found, type) and issubclass(found, KernelCkptError) else KernelCkptError
-    return kind(f"the kernel has refused it: {outcome.text}", hint=outcome.hint)
+    hint = outcome.hint
+    if kind is UnknownTaskError:
+        hint = "`kernelckpt show RUN` lists its tasks; a finished one may have been forgotten"
+    return kind(f"the kernel has refused it: {outcome.text}", hint=hint)

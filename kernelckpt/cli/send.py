@@ -23,6 +23,8 @@ from kernelckpt.errors import UsageError
 from kernelckpt.model.command import SendMessage
 from kernelckpt.model.message import Message
 
+_POSTED = "convert it first; nothing was posted"
+
 
 def send(
     run: RunArgument,
@@ -48,11 +50,20 @@ def send(
     """
 
     def make() -> SendMessage:
-        told = sys.stdin.read() if text == "-" else text
+        told = _input() if text == "-" else text
         return SendMessage(task, _message(told) if is_message else Message.user(told), key)
 
     ring = KeySource(key_file, accept_plaintext)
     post(run, make, ring, storage=storage, wait=wait, json=json)
+
+
+def _input() -> str:
+    try:
+        text = sys.stdin.read()
+        text.encode()  # what is no text may have come through as lone surrogates
+    except UnicodeError as error:
+        raise UsageError(f"the input is not text in {sys.stdin.encoding}: {error}", hint=_POSTED) from error
+    return text
 
 
 def _message(text: str) -> Message:

@@ -184,7 +184,7 @@ class _Reading:
         if at is not None and (at < 1 or await self._listing.get(at) is None):
             raise NotFoundError(
                 f"run {self._run_id!r} has no checkpoint {at}",
-                hint="list its checkpoints to see which it has",
+                hint="`kernelckpt log RUN` lists those it has",
             )
         if at is None and listed < self._head:
             raise Damage(self._head, "it was acknowledged and is missing", missing=True)

@@ -31,7 +31,7 @@ class Called(msgspec.Struct, frozen=True):
         return json.loads(self.out)
 
 
-def call(*arguments: str, env: dict[str, str] | None = None, text: str = "") -> Called:
+def call(*arguments: str, env: dict[str, str] | None = None, text: str | bytes = "") -> Called:
     """Call a command in this process; `text` is its input."""
     done = CliRunner().invoke(app, arguments, input=text, env=env, catch_exceptions=False)
     return Called(done.exit_code, done.stdout, done.stderr)

@@ -4,7 +4,7 @@ import json
 
 import anyio
 import pytest
-from cli_kit import PROGRAMS, RUN, SHOWN, call
+from cli_kit import PROGRAMS, RUN, SHOWN, call, run_command
 from msgspec import UNSET
 
 from kernelckpt import Approve, CheckpointHook, KeyRing, Scheduler, load, open_storage
@@ -119,6 +119,33 @@ def test_messages(url, monkeypatch):
 def test_a_message_from_the_input(url):
     assert call("send", RUN, "asker", "-", text="line\nline 2\n").code == 0
     assert [message.text for message in inbox_of(url, "asker")] == ["hello?", "line\nline 2\n"]
+
+
+def test_an_input_that_is_no_text_posts_nothing(url):
+    done = call("send", RUN, "asker", "-", text=b"caf\xe9")
+    assert (done.code, done.out) == (2, "")
+    assert "the input is not text in utf-8" in done.err.lower()
+    assert "nothing was posted" in done.err
+    assert posted(url) == []
+
+
+def test_an_argument_that_is_no_text_is_not_said_to_be_posted(url):
+    done = call("send", RUN, "asker", "caf\udce9")
+    assert (done.code, done.out) == (2, "")
+    assert "posted" not in done.err
+    assert posted(url) == []
+
+
+async def owned_by_a_kernel(url, *arguments):
+    hook = CheckpointHook(url, every=None, inbox=0.05)
+    async with Scheduler(PROGRAMS, run_id=RUN, hooks=[hook]):
+        return await anyio.to_thread.run_sync(lambda: run_command(*arguments, "-s", url))
+
+
+def test_a_task_that_is_not_there_is_looked_for_with_a_command(url):
+    done = anyio.run(owned_by_a_kernel, url, "cancel", RUN, "nobody", "--wait", "30")
+    assert "no task 'nobody'" in done.err
+    assert "`kernelckpt show RUN` lists its tasks" in done.err
 
 
 def test_a_signal(url):

@@ -85,5 +85,6 @@ def test_an_owner_who_is_alive(folder):
     done, dry = anyio.run(owned)
     assert (done.code, done.out) == (4, "")
     assert "a test" in done.err
+    assert "hint: stop its owner, or wait for it to end; a command does not take a run over" in done.err
     assert dry.code == 0
     assert "would remove" in dry.out

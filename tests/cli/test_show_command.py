@@ -44,7 +44,9 @@ def test_an_earlier_checkpoint(url):
     first = call("show", f"{RUN}@1", "--json").data
     assert [row["id"] for row in first["tasks"]] in ([], ["lead"])
     assert "checkpoint 1," in call("show", f"{RUN}@1").out
-    assert call("show", f"{RUN}@99").code == 3
+    none = call("show", f"{RUN}@99")
+    assert none.code == 3
+    assert "`kernelckpt log RUN` lists those it has" in none.err
 
 
 def test_one_task(url):
