@@ -204,7 +204,7 @@ KERNEL = (
         name="a call is made without its intent being written",
         file=PERFORMER,
         old="await self.write(call.task_id, call.number, started)",
-        new="cell.effects[call.number] = started",
+        new='cell.set("effect", call.number, started)',
         tests=(EFFECTS + "another_call_in_doubt_waits_for_a_decision_and_is_made_again_when_approved",),
     ),
     Mutant(
@@ -310,8 +310,8 @@ KERNEL = (
     Mutant(
         name="a turn takes messages along that it has not read",
         file=COMMIT,
-        old="for number in sorted(staged.read):",
-        new="for number in sorted(core.cell(task_id).inbox):",
+        old="if staged.read or cell.effects:\n        _drop",
+        new="if staged.__dict__.update(read=frozenset(cell.inbox)) or True:\n        _drop",
         tests=(INBOX + "what_a_turn_did_not_read_stays_in_the_inbox",),
     ),
     Mutant(
