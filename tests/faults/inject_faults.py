@@ -155,8 +155,11 @@ class Sweep:
             assert lines[-1] == "done", lines
             assert "(INJECTED)" in text or "(DELAYED)" in text, "nothing was injected"
         failures = [line for line in lines if line.startswith("failed")]
+        place = (
+            r": (.*/[^ ]*|entry \d+): " if what in LIES else r": .*/[^ ]*: "
+        )  # a lie is found when it is read
         for line in failures:
-            assert re.search(r": .*/[^ ]*: ", line), f"which path? {line}"
+            assert re.search(place, line), f"which place? {line}"
             assert line.rstrip().endswith(")"), f"what to do? {line}"
         told = [line.split()[1] for line in lines if line.startswith("acknowledged")]
         met = asyncio.run(self._restore(root, told, lying=what in LIES))

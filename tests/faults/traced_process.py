@@ -26,7 +26,7 @@ async def clerk(turn):
 def kernel_on(storage, clock, **settings):
     """A kernel that writes when it must, and a base whenever time passes."""
     hook = CheckpointHook(
-        storage, every=None, owner_wait=0, log=_EAGER, retention=Retention(bases=1), **settings
+        storage, every=None, owner_wait=0, inbox=None, log=_EAGER, retention=Retention(bases=1), **settings
     )
     return Scheduler({"clerk": clerk}, run_id="run", hooks=[hook], clock=clock), hook
 
