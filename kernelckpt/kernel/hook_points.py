@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import anyio
@@ -87,11 +87,7 @@ class HookPoints:
         Raises:
             SchedulerStopped: one raised, and the kernel is halted.
         """
-        for hook in self._hooks:
-            try:
-                await hook.ready()
-            except Exception as error:
-                raise self._halted(error) from error
+        await self._all(hook.ready() for hook in self._hooks)
 
     async def durable(self, commit: int) -> None:
         """Return when all have what was committed up to this number.
@@ -99,11 +95,7 @@ class HookPoints:
         Raises:
             SchedulerStopped: one raised, and the kernel is halted.
         """
-        for hook in self._hooks:
-            try:
-                await hook.durable(commit)
-            except Exception as error:
-                raise self._halted(error) from error
+        await self._all(hook.durable(commit) for hook in self._hooks)
 
     async def kept(self, commit: int) -> None:
         """Return when all have what was committed up to this number for certain.
@@ -111,15 +103,16 @@ class HookPoints:
         Raises:
             SchedulerStopped: one raised, and the kernel is halted.
         """
-        for hook in self._hooks:
-            try:
-                await hook.kept(commit)
-            except Exception as error:
-                raise self._halted(error) from error
+        await self._all(hook.kept(commit) for hook in self._hooks)
 
-    def _halted(self, error: Exception) -> SchedulerStopped:
-        self._halt(error)
-        return SchedulerStopped("the kernel was halted by a hook")
+    async def _all(self, asked: Iterable[Awaitable[None]]) -> None:
+        """Await all, one after the other; the first that raises halts the kernel."""
+        try:
+            for each in asked:
+                await each
+        except Exception as error:
+            self._halt(error)
+            raise SchedulerStopped("the kernel was halted by a hook") from error
 
 
 async def _stop(hooks: Sequence[RuntimeHook], kernel: KernelHost) -> Exception | None:

@@ -2,7 +2,6 @@
 
 from mutant import Mutant
 
-ASKED = "\n            except Exception as error:\n                "
 HOOK, POINTS, HOST = "checkpoint/hook.py", "kernel/hook_points.py", "kernel/host.py"
 MISSING, UNREAD = "kernel/missing.py", "log/unread_streams.py"
 PERFORMER, COMMIT = "kernel/calls/performer.py", "kernel/turn/commit.py"
@@ -172,8 +171,8 @@ KERNEL = (
     Mutant(
         name="who asked a hook that failed is not told",
         file=POINTS,
-        old="await hook.durable(commit)" + ASKED + "raise self._halted(error) from error",
-        new="await hook.durable(commit)" + ASKED + "self._halted(error)",
+        old='raise SchedulerStopped("the kernel was halted by a hook") from error',
+        new="return",
         tests=(STOP + "what_was_not_durable_when_the_kernel_halted_is_not_acknowledged",),
         equivalent="the kernel looks itself whether it was halted, before it acknowledges and before a turn",
     ),
