@@ -12,6 +12,12 @@ _NOTHING: tuple[Any, ...] = (None, False, "", [], {})
 """What says no more than a field that is not there."""
 
 
+def incomplete() -> ProviderError:
+    """The error of a stream that has ended before the reply did."""
+    text = "the stream has ended before the reply did"
+    return ProviderError(text, kind="incomplete", hint="make the call again")
+
+
 def misfit(path: str, text: str, *, hint: str = "") -> DecodeError:
     """The error that says what is wrong with what is at a place."""
     return DecodeError(f"{path}: {text}", path=path, hint=hint)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,6 +25,7 @@ from kernelckpt.cli.option import (
 from kernelckpt.cli.progress import progress
 from kernelckpt.cli.table import Column, first, print_left_out, print_table
 from kernelckpt.codec.codec import Codec
+from kernelckpt.kernel.clock import SystemClock
 from kernelckpt.log import read_run
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.json_form import to_json_form
@@ -90,7 +90,7 @@ def _form(item: Approval) -> dict[str, Any]:
 
 
 def _age_ms(item: Approval) -> int:
-    return max(0, time.time_ns() // 1_000_000 - item.asked_at_ms)
+    return max(0, SystemClock().wall_ms() - item.asked_at_ms)
 
 
 def _print(run: str, found: Sequence[Approval], limit: int) -> None:

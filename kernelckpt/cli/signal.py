@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated
 
 import typer
@@ -17,6 +16,7 @@ from kernelckpt.cli.option import (
     WaitOption,
 )
 from kernelckpt.cli.posting import KeySource, parse_json, post
+from kernelckpt.kernel.clock import SystemClock
 from kernelckpt.model.command import SendSignal
 from kernelckpt.model.signal import RuntimeSignal, SignalSource, SignalType, Urgency
 
@@ -58,7 +58,7 @@ def signal(
                 summary,
                 payload=None if payload is None else parse_json(payload, "--payload"),
                 dedupe_key=dedupe_key,
-                timestamp_ms=time.time_ns() // 1_000_000,
+                timestamp_ms=SystemClock().wall_ms(),
             ),
             task,
         )

@@ -109,6 +109,10 @@ class Core:
         """Emit an event of the commit that is being made."""
         self.events.emit(kind, task_id, turn, commit=self.state.number + 1, **data)
 
+    def tell_asked(self, row: Tcb) -> None:
+        """Tell that a task waits for a human's word on what the kernel asks."""
+        self.tell("waiting", row.id, row.budget.turns, wait="approval", note="")
+
     # what runs next
 
     def push(self, task_id: str) -> None:

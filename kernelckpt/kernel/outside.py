@@ -54,7 +54,7 @@ def take(core: Core, posted: PostedCommand) -> tuple[CommandOutcome, list[str]]:
     else:
         if text:
             core.state.put(key, CommandOutcome(posted.id, text=text))
-    if core.state.changed:
+    if core.state.uncommitted:
         core.state.commit()
     return core.state.commands[key[2]], ended
 
@@ -104,5 +104,5 @@ def forget(core: Core, command_ids: Iterable[str]) -> None:
     for key in map(key_of, command_ids):
         if key[2] in core.state.commands:
             core.state.remove(key)
-    if core.state.changed:
+    if core.state.uncommitted:
         core.state.commit(urgent=False)

@@ -212,7 +212,7 @@ class Runner:
             return
         if not self.stopping and suspend_in_doubt(core, now):  # else it runs again in this process
             core.ask(row.id)
-            core.tell("waiting", row.id, row.budget.turns, wait="approval", note="")
+            core.tell_asked(row)
         elif now.state.kind is StateKind.RUNNING:
             core.state.put_row(replace(now, state=TaskState.READY))
         else:
@@ -223,7 +223,7 @@ class Runner:
         """Wait for a human's word on the calls that governance has gated; then the turn is run again."""
         self._core.events.emit("discarded", row.id, row.budget.turns + 1)
         suspend_gated(self._core, self._core.state.row(row.id), turn.gated.values())
-        self._core.tell("waiting", row.id, row.budget.turns, wait="approval", note="")
+        self._core.tell_asked(row)
         self._core.state.commit(waits=True)
 
     def _fail(self, row: Tcb, turn: Turn, error: BaseException) -> None:
@@ -235,12 +235,11 @@ class Runner:
         if turn.gated:
             self._suspend(row, turn)
             return
+        self._core.events.emit("discarded", row.id, row.budget.turns + 1)
         refusal = _refusal_in(error)
         if refusal is not None:
-            self._core.events.emit("discarded", row.id, row.budget.turns + 1)
             undo_refused(self._core, now, refusal)
             return
-        self._core.events.emit("discarded", row.id, row.budget.turns + 1)
         retry_or_end(self._core, now, placed_error_text(error))
 
 

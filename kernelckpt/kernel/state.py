@@ -183,11 +183,6 @@ class KernelState:
             self._changes.append(Remove(key))
         self.remove(("task", task_id, 0))
 
-    @property
-    def changed(self) -> bool:
-        """Whether there are changes that no commit holds yet."""
-        return bool(self._changes)
-
     def commit(self, *, urgent: bool = True, ended_turn: bool = False, waits: bool = False) -> int:
         """Make what was changed since the last commit one commit; its number."""
         if self.events.noted:

@@ -7,10 +7,9 @@ from typing import Any
 
 from kernelckpt.adapters.anthropic.read import from_response
 from kernelckpt.adapters.delta import CallDelta, Delta, TextDelta
-from kernelckpt.adapters.fields import Fields, misfit
+from kernelckpt.adapters.fields import Fields, incomplete, misfit
 from kernelckpt.adapters.json_value import arguments_of
 from kernelckpt.adapters.reply import ModelReply
-from kernelckpt.errors import ProviderError
 
 
 class Stream:
@@ -115,9 +114,7 @@ class Stream:
             DecodeError: it is no reply; names the place.
         """
         if not self._message.get("stop_reason"):
-            raise ProviderError(
-                "the stream has ended before the reply did", kind="incomplete", hint="make the call again"
-            )
+            raise incomplete()
         blocks = [block.whole() for _, block in sorted(self._blocks.items())]
         kept = [block for block in blocks if block["type"] not in self._ignore]
         return from_response({**self._message, "content": kept, "usage": self._usage or None})

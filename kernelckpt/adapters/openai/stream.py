@@ -6,10 +6,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from kernelckpt.adapters.delta import CallDelta, Delta, TextDelta
-from kernelckpt.adapters.fields import Fields, misfit
+from kernelckpt.adapters.fields import Fields, incomplete, misfit
 from kernelckpt.adapters.openai.read import from_response
 from kernelckpt.adapters.reply import ModelReply
-from kernelckpt.errors import ProviderError
 
 
 class Stream:
@@ -88,9 +87,7 @@ class Stream:
             DecodeError: it is no reply; names the place.
         """
         if not self._finish:
-            raise ProviderError(
-                "the stream has ended before the reply did", kind="incomplete", hint="make the call again"
-            )
+            raise incomplete()
         message: dict[str, Any] = {
             "role": "assistant",
             "content": "".join(self._texts),

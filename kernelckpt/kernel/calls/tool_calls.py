@@ -65,7 +65,7 @@ class ToolCalls:
         """Ask a human about calls of which nobody else can say what became of them."""
         gated = [Gated(number, call, call.error or MAY_HAVE_HAPPENED) for number, call in held.items()]
         suspend_gated(self._core, row, gated)
-        self._core.tell("waiting", row.id, row.budget.turns, wait="approval", note="")
+        self._core.tell_asked(row)
         self._core.state.commit(waits=True)
 
     async def _make_one(self, task_id: str, number: int, effect: Effect, held: dict[int, Effect]) -> None:

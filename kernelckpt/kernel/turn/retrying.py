@@ -48,7 +48,7 @@ def retry_or_end(core: Core, row: Tcb, error: str) -> None:
     forget_failures(core, row.id, repeatable=True)
     if suspend_in_doubt(core, row):
         core.ask(row.id)
-        core.tell("waiting", row.id, row.budget.turns, wait="approval", note="")
+        core.tell_asked(row)
     else:
         core.retry(row, until_ms if pause_ms else None)
     core.state.commit(waits=True)

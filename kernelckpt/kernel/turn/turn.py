@@ -332,7 +332,7 @@ class Turn(TurnMemory):
         The begin of a turn that never waits for anything is part of the commit that ends it.
         """
         self.has_waited = True
-        if self._core.state.changed:
+        if self._core.state.uncommitted:
             self._core.state.commit(urgent=False)
 
     @property
