@@ -109,6 +109,21 @@ class StorageBackend(ABC):
             StorageError: the storage cannot be used.
         """
 
+    async def acquire_as(self, run_id: str, holder: str, claim: Claim) -> None:
+        """Become the owner under this very claim, to add the entries of a copy as another store has them.
+
+        The next entry is numbered `claim.head` + 1, and listed under `claim.epoch`; the numbers between the
+        run's head and that one are as if deleted. A later `acquire` is granted a higher epoch. The run is
+        created when it does not exist. What `acquire` says holds for everything else; an owner that acquired
+        the run through this very object is not asked.
+
+        Raises:
+            InvalidValueError: the claim lies behind the newest epoch granted, or behind the head.
+            RunOwnedError: the owner is alive.
+            StorageError: the storage cannot be used.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     async def release(self, run_id: str, epoch: int) -> None:
         """Give up ownership so that others need not wait; nothing happens if it was lost already."""

@@ -11,13 +11,7 @@ from anyio.lowlevel import checkpoint
 from msgspec import Struct, field
 
 from kernelckpt.abc import BlobInfo, Claim, EntryInfo, PostedMessage, StorageBackend
-from kernelckpt.errors import (
-    FencedError,
-    InvalidValueError,
-    NotFoundError,
-    RunOwnedError,
-    StorageUnavailableError,
-)
+from kernelckpt.storage import refusal
 from kernelckpt.storage.check import check_entry, check_name, check_page, check_part, check_range
 from kernelckpt.storage.url import memory_name
 
@@ -69,11 +63,15 @@ class MemoryStorage(StorageBackend):
         check_name(run_id, "run id")
         await self._begin()
         run = self._state.runs.setdefault(run_id, _Run())
-        if not takeover and run.owner is not None and run.owner() not in (None, self):
-            raise _owned(run_id, run)
-        run.epoch, run.holder, run.owner = run.epoch + 1, holder, weakref.ref(self)
-        run.parts.clear()
-        return Claim(run.epoch, run.head)
+        return self._grant(run_id, run, holder, Claim(run.epoch + 1, run.head), takeover=takeover)
+
+    async def acquire_as(self, run_id: str, holder: str, claim: Claim) -> None:
+        check_name(run_id, "run id")
+        await self._begin()
+        run = self._state.runs.get(run_id, _Run())
+        if claim.epoch < run.epoch or claim.head < run.head:
+            raise refusal.behind(self.name, run_id, run.epoch, run.head)
+        self._grant(run_id, self._state.runs.setdefault(run_id, run), holder, claim)
 
     async def release(self, run_id: str, epoch: int) -> None:
         await self._begin()
@@ -88,10 +86,7 @@ class MemoryStorage(StorageBackend):
         await self._begin()
         run = self._owned(run_id, epoch)
         if sequence != run.head + 1:
-            raise FencedError(
-                f"{self.name}: entry {sequence} does not follow the head {run.head}",
-                hint="only the owner's next entry can be added",
-            )
+            raise refusal.not_next(self.name, sequence, run.head)
         body = b"".join(entry)
         run.entries[sequence] = (EntryInfo(epoch, sequence, len(body), meta), body)
         run.head = sequence
@@ -109,7 +104,7 @@ class MemoryStorage(StorageBackend):
         await self._begin()
         found = self._run(run_id).entries.get(sequence)
         if found is None or found[0].epoch != epoch:
-            raise NotFoundError(f"{self.name}: no entry {sequence} of epoch {epoch}", hint="list again")
+            raise refusal.no_entry(self.name, epoch, sequence)
         return _cut(found[1], offset, length)
 
     async def write_part(self, run_id: str, epoch: int, name: str, index: int, data: Sequence[bytes]) -> None:
@@ -125,9 +120,7 @@ class MemoryStorage(StorageBackend):
         run = self._owned(run_id, epoch)
         self._refuse_taken(run, name)
         if name not in run.parts:
-            raise NotFoundError(
-                f"{self.name}: no part of blob {name!r} was written", hint="write its parts first"
-            )
+            raise refusal.no_parts(self.name, name)
         run.blobs[name] = b"".join(run.parts.pop(name))
         return BlobInfo(name, len(run.blobs[name]))
 
@@ -136,7 +129,7 @@ class MemoryStorage(StorageBackend):
         await self._begin()
         blob = self._run(run_id).blobs.get(name)
         if blob is None:
-            raise NotFoundError(f"{self.name}: no blob {name!r}", hint="list again")
+            raise refusal.no_blob(self.name, name)
         return _cut(blob, offset, length)
 
     async def list_blobs(self, run_id: str) -> Sequence[BlobInfo]:
@@ -181,7 +174,7 @@ class MemoryStorage(StorageBackend):
         await self._begin()
         run = self._run(run_id)
         if run.owner is not None and run.owner() is not None:
-            raise _owned(run_id, run)
+            raise refusal.owned(run_id, run.holder)
         del self._state.runs[run_id]
 
     async def aclose(self) -> None:
@@ -194,7 +187,14 @@ class MemoryStorage(StorageBackend):
         """Give other tasks a turn, then refuse if closed; what follows happens in one go."""
         await checkpoint()
         if self._closed:
-            raise StorageUnavailableError(f"{self.name} is closed", hint="open it again")
+            raise refusal.closed(self.name)
+
+    def _grant(self, run_id: str, run: _Run, holder: str, claim: Claim, *, takeover: bool = False) -> Claim:
+        if not takeover and run.owner is not None and run.owner() not in (None, self):
+            raise refusal.owned(run_id, run.holder)
+        run.epoch, run.head, run.holder, run.owner = claim.epoch, claim.head, holder, weakref.ref(self)
+        run.parts.clear()
+        return claim
 
     def _owns(self, run: _Run) -> bool:
         return run.owner is not None and run.owner() is self
@@ -202,31 +202,19 @@ class MemoryStorage(StorageBackend):
     def _run(self, run_id: str) -> _Run:
         run = self._state.runs.get(run_id)
         if run is None:
-            raise NotFoundError(f"{self.name}: no run {run_id[:200]!r}", hint="`kernelckpt runs` lists them")
+            raise refusal.no_run(self.name, run_id)
         return run
 
     def _owned(self, run_id: str, epoch: int) -> _Run:
         run = self._state.runs.get(run_id)
         if run is None or run.epoch != epoch or not self._owns(run):
-            raise FencedError(
-                f"{self.name}: epoch {epoch} of run {run_id[:200]!r} is over, or is not held here",
-                hint="acquire the run, then use the epoch that was granted",
-            )
+            raise refusal.fenced(self.name, run_id, epoch)
         return run
 
     def _refuse_taken(self, run: _Run, name: str) -> None:
         if name in run.blobs:
-            raise InvalidValueError(f"blob name {name!r} was used before", hint="give each blob a new name")
+            raise refusal.name_taken(name)
 
 
 def _cut(data: bytes, offset: int, length: int | None) -> bytes:
     return data[offset:] if length is None else data[offset : offset + length]
-
-
-def _owned(run_id: str, run: _Run) -> RunOwnedError:
-    return RunOwnedError(
-        f"run {run_id[:200]!r} is owned by {run.holder}, which is alive",
-        hint="stop it, wait for it to end, or take the run over",
-        run_id=run_id,
-        holder=run.holder,
-    )

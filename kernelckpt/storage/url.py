@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Generator
 from importlib import import_module
 from importlib.metadata import entry_points
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, TypeAlias, cast
 from urllib.parse import unquote_to_bytes
 
@@ -21,9 +21,18 @@ Opener: TypeAlias = Callable[[str], Awaitable[StorageBackend]]
 
 GROUP = "kernelckpt.storage"
 _BUILT_IN = {
-    "file": ("kernelckpt.storage.file", "open_file"),
-    "memory": ("kernelckpt.storage.memory", "open_memory"),
+    "az": ("kernelckpt.storage.objects", "open_objects", "objects"),
+    "file": ("kernelckpt.storage.file", "open_file", ""),
+    "gs": ("kernelckpt.storage.objects", "open_objects", "objects"),
+    "memory": ("kernelckpt.storage.memory", "open_memory", ""),
+    "postgres": ("kernelckpt.storage.postgres", "open_postgres", "postgres"),
+    "postgresql": ("kernelckpt.storage.postgres", "open_postgres", "postgres"),
+    "redis": ("kernelckpt.storage.redis", "open_redis", "redis"),
+    "rediss": ("kernelckpt.storage.redis", "open_redis", "redis"),
+    "s3": ("kernelckpt.storage.objects", "open_objects", "objects"),
+    "sqlite": ("kernelckpt.storage.sqlite", "open_sqlite", ""),
 }
+"""Where the opener of each scheme is, and the extra that its driver comes with."""
 _FILE_OPTIONS = ("allow_network_fs",)
 _PATH_HINT = "write file:./folder or file:/absolute/folder"
 
@@ -117,8 +126,8 @@ def memory_name(url: str) -> str:
 def _find_opener(url: str) -> Opener:
     scheme, colon, _ = url.partition(":")
     if colon and scheme in _BUILT_IN:
-        module, name = _BUILT_IN[scheme]
-        return cast("Opener", getattr(import_module(module), name))
+        module, name, extra = _BUILT_IN[scheme]
+        return cast("Opener", getattr(_import(scheme, module, extra), name))
     found = {point.name: point for point in entry_points(group=GROUP)}
     if colon and scheme in found:
         return cast("Opener", found[scheme].load())
@@ -129,6 +138,18 @@ def _find_opener(url: str) -> Opener:
         f"no storage for the scheme {scheme!r}; known schemes: {known}",
         hint="install the package that provides it, or " + _PATH_HINT,
     )
+
+
+def _import(scheme: str, module: str, extra: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if not extra or (error.name or "").startswith("kernelckpt"):
+            raise
+        raise StorageUrlError(
+            f"{scheme}: needs the package {error.name!r}, which is not installed",
+            hint=f"pip install 'kernelckpt[{extra}]'",
+        ) from error
 
 
 def _bad(url: str, reason: str, hint: str = _PATH_HINT) -> StorageUrlError:
