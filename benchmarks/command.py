@@ -36,6 +36,9 @@ NAMES = (
     "start",
     "growth",
 )
+NEED_SERVERS = ("stores",)
+"""Run when named only: `make bench-servers` starts what they need."""
+
 RESULTS = Path(__file__).parent / "results"
 _ACTIONS = {
     "page": "write docs/performance.md and its plots from the results",
@@ -64,9 +67,12 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     actions = "; ".join(f"{name}: {what}" for name, what in _ACTIONS.items())
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, epilog=actions)
-    known = (*NAMES, *_ACTIONS)
+    known = (*NAMES, *NEED_SERVERS, *_ACTIONS)
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=", ".join(NAMES) + "; all of them by default"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"{', '.join(NAMES)}: all of these by default; {', '.join(NEED_SERVERS)}",
     )
     parser.add_argument("--full", action="store_true", help="the sizes of the targets, in many minutes")
     parser.add_argument("--short", dest="full", action="store_false", help="small sizes (the default)")
@@ -123,7 +129,7 @@ def measure(name: str, form: Form) -> Result:
 
 def read_results(folder: Path) -> list[Result]:
     """The results of a folder, in the order of the benchmarks."""
-    paths = [folder / f"{name}.json" for name in NAMES]
+    paths = [folder / f"{name}.json" for name in (*NAMES, *NEED_SERVERS)]
     return [msgspec.json.decode(path.read_bytes(), type=Result) for path in paths if path.exists()]
 
 

@@ -64,14 +64,18 @@ async def run(form: Form) -> Findings:
 async def ours(scheme: str, agents: int, turns: int) -> Speed:
     """Agents of this project, over a storage of this scheme or without a hook."""
     with tempfile.TemporaryDirectory() as folder:
-        url = scheme + folder if scheme == "file:" else scheme
-        hook = CheckpointHook(url, every=None) if url else None
-        course = Course(turns)
-        before = written_bytes()
-        async with kernel_of(hook, course) as kernel:
-            seconds = await run_course(kernel, agents, course)
-        written = (written_bytes() - before) / (agents * turns)
-        grouped = agents * turns / hook.stats.checkpoints if hook else 0.0
+        return await ours_at(scheme + folder if scheme == "file:" else scheme, agents, turns)
+
+
+async def ours_at(url: str, agents: int, turns: int) -> Speed:
+    """The same over the empty storage of this URL; without a hook when it is empty."""
+    hook = CheckpointHook(url, every=None) if url else None
+    course = Course(turns)
+    before = written_bytes()
+    async with kernel_of(hook, course) as kernel:
+        seconds = await run_course(kernel, agents, course)
+    written = (written_bytes() - before) / (agents * turns)
+    grouped = agents * turns / hook.stats.checkpoints if hook else 0.0
     return Speed(agents * turns / seconds, written, grouped)
 
 

@@ -12,7 +12,14 @@ from time import perf_counter
 
 from msgspec import Struct
 
-_PACKAGES = ("kernelckpt", "msgspec", "langgraph", "langgraph-checkpoint", "langgraph-checkpoint-sqlite")
+_PACKAGES = (
+    "kernelckpt",
+    "msgspec",
+    "langgraph",
+    "langgraph-checkpoint",
+    "langgraph-checkpoint-sqlite",
+    "langgraph-checkpoint-postgres",
+)
 _SYNCS = 40
 
 

@@ -12,7 +12,9 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from psycopg import AsyncConnection
 
 from benchmarks.kit.heartbeat import Heartbeat
 from benchmarks.kit.peak import Peak, settled_bytes
@@ -21,6 +23,7 @@ from benchmarks.kit.stall import Stall
 from benchmarks.kit.text import distinct_text, text
 
 PEER = "LangGraph saver"
+POSTGRES_PEER = "LangGraph saver, PostgreSQL"
 
 
 @asynccontextmanager
@@ -28,6 +31,16 @@ async def open_saver(folder: Path) -> AsyncIterator[Any]:
     """A saver as its documentation makes one; it syncs each commit."""
     async with AsyncSqliteSaver.from_conn_string(str(folder / "checkpoints.db")) as saver:
         await saver.setup()
+        yield saver
+
+
+@asynccontextmanager
+async def open_postgres_saver(url: str) -> AsyncIterator[Any]:
+    """The same on PostgreSQL, as its documentation makes one; its tables are emptied."""
+    async with AsyncPostgresSaver.from_conn_string(url) as saver:
+        await saver.setup()
+        async with await AsyncConnection.connect(url, autocommit=True) as connection:
+            await connection.execute("TRUNCATE checkpoints, checkpoint_blobs, checkpoint_writes")
         yield saver
 
 
@@ -107,14 +120,26 @@ async def put_objects(rows: Any) -> Stall:
     return await _stall(langchain_messages(rows))
 
 
+async def put_to_postgres(work: Any) -> Stall:
+    """Of [url, rows]: the peer saves so many messages, as dicts, on a server."""
+    url, rows = work
+    async with open_postgres_saver(url) as saver:
+        return await _stall_of(saver, dict_messages(rows))
+
+
 async def _stall(messages: list[Any]) -> Stall:
     with tempfile.TemporaryDirectory() as folder:
-        async with open_saver(Path(folder)) as saver, Heartbeat() as heart:
-            thread = Thread(saver, "t")
-            await thread.put(messages[:1])
-            await heart.settle()
-            began = perf_counter()
-            await thread.put(messages)
-            gap = heart.take()
-            idle = await heart.idle(perf_counter() - began)
+        async with open_saver(Path(folder)) as saver:
+            return await _stall_of(saver, messages)
+
+
+async def _stall_of(saver: Any, messages: list[Any]) -> Stall:
+    async with Heartbeat() as heart:
+        thread = Thread(saver, "t")
+        await thread.put(messages[:1])
+        await heart.settle()
+        began = perf_counter()
+        await thread.put(messages)
+        gap = heart.take()
+        idle = await heart.idle(perf_counter() - began)
     return Stall(gap * 1e3, idle * 1e3)

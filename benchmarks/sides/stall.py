@@ -19,24 +19,29 @@ CHANGED = 100
 
 
 async def checkpoints(size: Any) -> Stall:
-    """Of [rows, checkpoints]: change a hundred rows, write them, so many times."""
-    rows, count = size
-    holds, gaps, idles = [], [], []
+    """Of [rows, checkpoints]: change a hundred rows, write them, so many times, into local files."""
     with tempfile.TemporaryDirectory() as folder:
-        hook = MeasuredHook(f"file:{folder}", every=None, durable=False)
-        async with kernel_of(hook) as kernel:
-            await populate(kernel, rows)
-            await hook.checkpoint()
-            hook.take_hold()
-            async with Heartbeat() as heart:
-                for number in range(count):
-                    await resume(kernel, [(number * CHANGED + index) % rows for index in range(CHANGED)])
-                    await heart.settle()
-                    began = perf_counter()
-                    await hook.checkpoint()
-                    gaps.append(heart.take())
-                    holds.append(hook.take_hold())
-                    idles.append(await heart.idle(perf_counter() - began))
+        return await checkpoints_at([f"file:{folder}", *size])
+
+
+async def checkpoints_at(work: Any) -> Stall:
+    """The same of [url, rows, checkpoints], wherever the storage is."""
+    url, rows, count = work
+    holds, gaps, idles = [], [], []
+    hook = MeasuredHook(url, every=None, durable=False)
+    async with kernel_of(hook) as kernel:
+        await populate(kernel, rows)
+        await hook.checkpoint()
+        hook.take_hold()
+        async with Heartbeat() as heart:
+            for number in range(count):
+                await resume(kernel, [(number * CHANGED + index) % rows for index in range(CHANGED)])
+                await heart.settle()
+                began = perf_counter()
+                await hook.checkpoint()
+                gaps.append(heart.take())
+                holds.append(hook.take_hold())
+                idles.append(await heart.idle(perf_counter() - began))
     return Stall(max(gaps) * 1e3, max(idles) * 1e3, quantile(holds, 0.99) * 1e3, max(holds) * 1e3)
 
 
