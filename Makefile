@@ -5,18 +5,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
+SERVERS_READY := $(VENV)/.servers-ready
 
-.PHONY: test test-root mutants fuzz nightly bench bench-full bench-compare check format demo clean help
+.PHONY: test test-root test-servers mutants fuzz nightly bench bench-full bench-compare bench-servers check format demo clean help
 
 help:
 	@echo "make test       run the tests that need no server and no special rights"
 	@echo "make test-root  run those that need root, strace and mounts (Linux)"
+	@echo "make test-servers  run those over PostgreSQL, Redis and object stores; installs and starts these itself (Debian)"
 	@echo "make check      ruff and mypy"
 	@echo "make demo       survey the standard library through kills, and compare"
 	@echo "make mutants    plant bugs into a copy of the package, each of which the tests must notice"
 	@echo "make fuzz       100,000,000 wrong inputs for all decoders, every bit of a run flipped"
 	@echo "make nightly    the long forms of all attacks, about three hours on two cores"
 	@echo "make bench      measure beside peers and limits, small sizes; bench-full: the sizes of the targets"
+	@echo "make bench-servers  measure every storage beside peers on the same servers"
 	@echo "make format     format the code"
 	@echo "make clean      remove the environment and caches"
 
@@ -31,11 +34,19 @@ $(BENCH_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --group bench
 	touch $(BENCH_READY)
 
+$(SERVERS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --group servers
+	touch $(SERVERS_READY)
+
 test: $(READY)
 	$(BIN)/python -m pytest
 
 test-root: $(READY)
 	$(BIN)/python -m pytest -m root
+
+test-servers: $(SERVERS_READY)
+	tests/servers/install.sh
+	$(BIN)/python -m pytest -m servers
 
 mutants: $(READY)
 	$(BIN)/python tests/mutation/run.py --jobs 2
@@ -53,6 +64,11 @@ bench: $(BENCH_READY)
 
 bench-full: $(BENCH_READY)
 	$(BIN)/python -m benchmarks --full
+	$(BIN)/python -m benchmarks page
+
+bench-servers: $(BENCH_READY) $(SERVERS_READY)
+	tests/servers/install.sh
+	$(BIN)/python tests/servers/with_servers.py $(BIN)/python -m benchmarks stores --full
 	$(BIN)/python -m benchmarks page
 
 # For CI: small sizes into a folder of their own, and only ratios of figures of the same run are looked at.

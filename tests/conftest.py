@@ -1,4 +1,6 @@
-"""What every test is watched for: no blocking call on the event loop from the package's own code."""
+"""What every test is watched for, blocking calls on the event loop, and what a run says it left out."""
+
+from collections import Counter
 
 import pytest
 from blockbuster import blockbuster_ctx
@@ -6,8 +8,39 @@ from blockbuster import blockbuster_ctx
 WATCHED = ["kernelckpt.kernel", "kernelckpt.log", "kernelckpt.storage", "kernelckpt.checkpoint"]
 
 
+NEEDS = {"servers": "make test-servers", "root": "make test-root"}
+"""What runs the tests of each marker that are left out of the usual run."""
+
+SERVERS = {"postgres_server": "PostgreSQL", "redis_server": "Redis", "object_server": "an object store"}
+"""The fixtures that start servers."""
+
+
+class LeftOut:
+    """Says at the end what was left out, and which servers tests ran over."""
+
+    def __init__(self):
+        self.left_out = Counter()
+        self.ran_over = Counter()
+
+    def pytest_deselected(self, items):
+        self.left_out.update(
+            marker for item in items for marker in NEEDS if item.get_closest_marker(marker) is not None
+        )
+
+    def pytest_runtest_logreport(self, report):
+        if report.when == "call" and report.passed:
+            self.ran_over.update(name for key, name in report.user_properties if key == "server")
+
+    def pytest_terminal_summary(self, terminalreporter):
+        for server, count in sorted(self.ran_over.items()):
+            terminalreporter.write_line(f"PASSED OVER {server}: {count} tests")
+        for marker, count in sorted(self.left_out.items()):
+            terminalreporter.write_line(f"LEFT OUT: {count} tests of {marker!r}; {NEEDS[marker]} runs them")
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "may_block: the test or its program blocks the loop on purpose")
+    config.pluginmanager.register(LeftOut())
     if config.pluginmanager.hasplugin("hypothesispytest"):
         from hypothesis import HealthCheck, settings  # slow to load: not where nobody asks for it
 
@@ -23,3 +56,10 @@ def no_blocking_calls(request):
         return
     with blockbuster_ctx(WATCHED):
         yield
+
+
+@pytest.fixture(autouse=True)
+def servers_are_named(request):
+    """Note in the test's report which servers it used."""
+    for fixture in SERVERS.keys() & set(request.fixturenames):
+        request.node.user_properties.append(("server", SERVERS[fixture]))
