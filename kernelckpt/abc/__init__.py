@@ -24,6 +24,7 @@ from kernelckpt.abc.storage import (
     PostedMessage,
     StorageBackend,
 )
+from kernelckpt.abc.wrapper import StorageCall, StorageWrapper
 
 __all__ = [
     "META_BYTES",
@@ -48,5 +49,7 @@ __all__ = [
     "RestoredState",
     "RuntimeHook",
     "StorageBackend",
+    "StorageCall",
+    "StorageWrapper",
     "Unread",
 ]

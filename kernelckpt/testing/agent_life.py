@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint
 from typing_extensions import override
 
 from kernelckpt import CheckpointHook, Commit, Hook, KernelHost, LogOptions, MemoryStorage, Scheduler
-from kernelckpt.abc import Put
+from kernelckpt.abc import Put, StorageCall, StorageWrapper
 from kernelckpt.errors import FencedError, UsageError
 from kernelckpt.model.effect import Effect
 from kernelckpt.testing.agent_timers import TimerCount
@@ -92,30 +92,24 @@ class MortalClock:
         self._points.moved += 1
 
 
-class MortalStorage:
+class MortalStorage(StorageWrapper):
     """A client of the world's storage that dies with its process: it may have written, and never says so."""
 
     def __init__(self, storage: MemoryStorage, points: Points) -> None:
         """Pass calls on."""
+        super().__init__(storage)
         self.storage = storage
         self._points = points
 
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self.storage, name)
-        return self._mortal(name, found) if callable(found) else found
-
-    def _mortal(self, name: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def run(*args: Any, **options: Any) -> Any:
-            points = self._points
-            points.moved += 1
-            if points.is_dead:
-                raise FencedError("this process is dead")
-            value = await call(*args, **options)
-            if name in _WRITES:
-                points.reach(f"written: {name}")
-            return value
-
-        return run
+    @override
+    async def pass_on(self, call: StorageCall[T]) -> T:
+        self._points.moved += 1
+        if self._points.is_dead:
+            raise FencedError("this process is dead")
+        answer = await call.send()
+        if call.method in _WRITES:
+            self._points.reach(f"written: {call.method}")
+        return answer
 
 
 @contextmanager
@@ -210,7 +204,7 @@ class Life:
         """Describe it; `scheduler` makes a kernel with such `hooks` and such a `clock`."""
         self.points = points
         saver = _Saver(
-            MortalStorage(storage, points),  # type: ignore[arg-type]  # it has all that the other one has
+            MortalStorage(storage, points),
             every=None,
             signals=[],
             stop_signals=[],

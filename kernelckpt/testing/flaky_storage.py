@@ -1,18 +1,18 @@
 """A storage over a network that is slow, refuses, and loses answers at random."""
 
-# ruff: noqa: D102 - the contract is written once, in abc.py
-
 from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn, TypeVar
 
 from msgspec import Struct
+from typing_extensions import override
 
-from kernelckpt.abc import BlobInfo, Claim, EntryInfo, PostedMessage, StorageBackend
+from kernelckpt.abc import StorageBackend, StorageCall, StorageWrapper
 from kernelckpt.errors import (
+    StorageError,
     StorageFullError,
     StorageUnavailableError,
     SyncFailedError,
@@ -24,6 +24,12 @@ from kernelckpt.testing.sim_process import SimKilledError, SimProcess
 T = TypeVar("T")
 
 _HINT = "a fault of the simulation"
+_REFUSALS: dict[str, tuple[type[StorageError], ...]] = {
+    "append": (StorageFullError, SyncFailedError),
+    "write_part": (StorageFullError,),
+    "finish_blob": (SyncFailedError,),
+}
+"""What else a server may answer to a call than that it cannot be reached."""
 
 
 class StorageFaults(Struct, frozen=True, kw_only=True):
@@ -44,7 +50,7 @@ class StorageFaults(Struct, frozen=True, kw_only=True):
     unknown: float = 0.0
 
 
-class FlakyStorage(StorageBackend):
+class FlakyStorage(StorageWrapper):
     """Passes calls on to another storage, within a `SimLoop`, as the faults allow.
 
     Each call is made by the server, so to speak: one that was sent is made although its caller is cancelled
@@ -57,92 +63,33 @@ class FlakyStorage(StorageBackend):
 
     def __init__(self, storage: StorageBackend, loop: SimLoop, faults: StorageFaults | None = None) -> None:
         """Stand before another storage, which is closed with this one."""
-        self.name = storage.name
-        self.durable = storage.durable
+        super().__init__(storage)
         self.faults = faults or StorageFaults()
         self.failed = 0
-        self._storage = storage
         self._loop = loop
 
-    async def acquire(self, run_id: str, holder: str, *, takeover: bool = False) -> Claim:
-        return await self._pass(lambda: self._storage.acquire(run_id, holder, takeover=takeover))
-
-    async def release(self, run_id: str, epoch: int) -> None:
-        await self._pass(lambda: self._storage.release(run_id, epoch))
-
-    async def append(
-        self, run_id: str, epoch: int, sequence: int, entry: Sequence[bytes], meta: bytes
-    ) -> None:
-        def send() -> Awaitable[None]:
-            return self._storage.append(run_id, epoch, sequence, entry, meta)
-
+    @override
+    async def pass_on(self, call: StorageCall[T]) -> T:
         _refuse_killed()
-        if self._hits(self.faults.unknown):
-            self.failed += 1
-            if self._loop.chance.random() < 0.7:
-                self._sent(send, self._loop.chance.choice([0.0, 0.5, self.faults.stall_seconds]))
-            await asyncio.sleep(self._latency())
-            raise UnknownOutcomeError(f"{self.name}: the connection broke", hint=_HINT)
-        await self._pass(send, StorageFullError, SyncFailedError)
-
-    async def list_entries(self, run_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[EntryInfo]:
-        return await self._pass(lambda: self._storage.list_entries(run_id, after=after, limit=limit))
-
-    async def read(
-        self, run_id: str, epoch: int, sequence: int, *, offset: int = 0, length: int | None = None
-    ) -> bytes:
-        return await self._pass(
-            lambda: self._storage.read(run_id, epoch, sequence, offset=offset, length=length)
-        )
-
-    async def write_part(self, run_id: str, epoch: int, name: str, index: int, data: Sequence[bytes]) -> None:
-        await self._pass(lambda: self._storage.write_part(run_id, epoch, name, index, data), StorageFullError)
-
-    async def finish_blob(self, run_id: str, epoch: int, name: str) -> BlobInfo:
-        return await self._pass(lambda: self._storage.finish_blob(run_id, epoch, name), SyncFailedError)
-
-    async def read_blob(self, run_id: str, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
-        return await self._pass(lambda: self._storage.read_blob(run_id, name, offset=offset, length=length))
-
-    async def list_blobs(self, run_id: str) -> Sequence[BlobInfo]:
-        return await self._pass(lambda: self._storage.list_blobs(run_id))
-
-    async def delete(
-        self, run_id: str, epoch: int, *, entries: Sequence[EntryInfo] = (), blobs: Sequence[str] = ()
-    ) -> None:
-        await self._pass(lambda: self._storage.delete(run_id, epoch, entries=entries, blobs=blobs))
-
-    async def post(self, run_id: str, message_id: str, data: bytes) -> bool:
-        return await self._pass(lambda: self._storage.post(run_id, message_id, data))
-
-    async def posted(self, run_id: str) -> Sequence[PostedMessage]:
-        return await self._pass(lambda: self._storage.posted(run_id))
-
-    async def delete_posted(self, run_id: str, message_ids: Sequence[str]) -> None:
-        await self._pass(lambda: self._storage.delete_posted(run_id, message_ids))
-
-    async def list_runs(self) -> Sequence[str]:
-        return await self._pass(self._storage.list_runs)
-
-    async def delete_run(self, run_id: str) -> None:
-        await self._pass(lambda: self._storage.delete_run(run_id))
-
-    async def aclose(self) -> None:
-        _refuse_killed()
-        await self._storage.aclose()
-
-    async def _pass(
-        self, call: Callable[[], Awaitable[T]], *refusals: type[StorageUnavailableError | Any]
-    ) -> T:
-        _refuse_killed()
+        if call.method == "aclose":
+            return await call.send()
+        if call.method == "append" and self._hits(self.faults.unknown):
+            await self._lose_answer(call)
         if self._hits(self.faults.fails):
             self.failed += 1
             await asyncio.sleep(self._latency())
-            refusal = self._loop.chance.choice([StorageUnavailableError, *refusals])
-            raise refusal(f"{self.name}: refused", hint=_HINT)
-        sent = self._sent(call, self._latency())
+            refusals: list[type[StorageError]] = [StorageUnavailableError, *_REFUSALS.get(call.method, ())]
+            raise self._loop.chance.choice(refusals)(f"{self.name}: refused", hint=_HINT)
+        sent = self._sent(call.send, self._latency())
         await asyncio.wait([sent])
         return sent.result()
+
+    async def _lose_answer(self, call: StorageCall[Any]) -> NoReturn:
+        self.failed += 1
+        if self._loop.chance.random() < 0.7:
+            self._sent(call.send, self._loop.chance.choice([0.0, 0.5, self.faults.stall_seconds]))
+        await asyncio.sleep(self._latency())
+        raise UnknownOutcomeError(f"{self.name}: the connection broke", hint=_HINT)
 
     def _sent(self, call: Callable[[], Awaitable[T]], seconds: float) -> asyncio.Task[T]:
         """Have a call made by nobody's process; cancelling whoever waits for it only loses the answer."""

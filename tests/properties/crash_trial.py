@@ -18,6 +18,7 @@ from kernelckpt import (
     Urgency,
     load,
 )
+from kernelckpt.abc import StorageWrapper
 from kernelckpt.errors import FencedError, NotFoundError
 from kernelckpt.testing import ManualClock
 
@@ -25,31 +26,26 @@ RUN = "run"
 KEYS = {"one": bytes(range(32)), "two": bytes(range(32, 64))}
 
 
-class DyingStorage:
+class DyingStorage(StorageWrapper):
     """Passes calls on until the n-th that writes; that one is lost or written, and no answer ever comes.
 
     To the kernel this is a take-over: it gets no further acknowledgement.
     """
 
     def __init__(self, storage, nth, *, written):
-        self._storage = storage
+        super().__init__(storage)
         self._left = nth
         self._written = written
 
-    def __getattr__(self, name):
-        call = getattr(self._storage, name)
-        return self._dying(call) if name in {"append", "write_part", "finish_blob", "delete"} else call
-
-    def _dying(self, call):
-        async def run(*arguments, **options):
-            self._left -= 1
-            if self._left > 0:
-                return await call(*arguments, **options)
-            if self._left == 0 and self._written:
-                await call(*arguments, **options)
-            raise FencedError("this storage is dead")
-
-        return run
+    async def pass_on(self, call):
+        if call.method not in {"append", "write_part", "finish_blob", "delete"}:
+            return await call.send()
+        self._left -= 1
+        if self._left > 0:
+            return await call.send()
+        if self._left == 0 and self._written:
+            await call.send()
+        raise FencedError("this storage is dead")
 
 
 class Trial:
