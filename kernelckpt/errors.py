@@ -10,6 +10,7 @@ KernelCkptError
 │   ├── TaskMismatchError       the id is taken by another program or input
 │   ├── TurnEnded               something was staged after the turn's ending
 │   ├── TurnStalled             a turn staged nothing and ended in nothing
+│   ├── ReadOnlyError           the storage is only to be read
 │   ├── StepMismatchError       a function run again does not make the steps that are recorded
 │   └── StepLimitError          a function has as many steps recorded as it may have
 ├── EffectError                 the call made through the ledger raised
@@ -120,6 +121,10 @@ class TurnEnded(UsageError):  # noqa: N818 - a public name
 
 class TurnStalled(UsageError):  # noqa: N818 - a public name
     """A turn staged nothing and ended in nothing: it would repeat for ever."""
+
+
+class ReadOnlyError(UsageError):
+    """The storage is only to be read here: the call was refused before anything reached it."""
 
 
 class StepMismatchError(UsageError):
