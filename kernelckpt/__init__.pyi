@@ -100,7 +100,7 @@ from .model.task_state import StateKind, TaskState
 from .model.tcb import Tcb
 from .model.termination import TerminationReason
 from .model.wait import WaitKind, WaitReason
-from .storage import FileStorage, MemoryStorage, open_storage
+from .storage import FileStorage, MemoryStorage, SqliteStorage, open_storage
 
 __version__: str
 
@@ -213,6 +213,7 @@ __all__ = [
     "SignalRouter",
     "SignalSource",
     "SignalType",
+    "SqliteStorage",
     "StateKind",
     "StorageBackend",
     "SubAgentResult",

@@ -1,20 +1,8 @@
-"""Where bytes live: a backend a file, and the URL table that opens them."""
+"""Where bytes live: a backend a file, and the URL table that opens them.
 
-from kernelckpt.storage.file import FileStorage
-from kernelckpt.storage.memory import MemoryState, MemoryStorage
-from kernelckpt.storage.metered import CallMeasure, CallTotals, MeteredStorage
-from kernelckpt.storage.read_only import ReadOnlyStorage
-from kernelckpt.storage.retrying import RetryingStorage
-from kernelckpt.storage.url import open_storage
+The public names are in `__init__.pyi`; each is imported when it is first asked for, with its driver.
+"""
 
-__all__ = [
-    "CallMeasure",
-    "CallTotals",
-    "FileStorage",
-    "MemoryState",
-    "MemoryStorage",
-    "MeteredStorage",
-    "ReadOnlyStorage",
-    "RetryingStorage",
-    "open_storage",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -53,8 +53,13 @@ def mounted_type(mountinfo: str, path: str) -> str:
     return found
 
 
-def refuse_network(kind: str, path: str) -> None:
+def refuse_network(kind: str, path: str, scheme: str = "file") -> None:
     """Raise when a file system is served by something that need not lock and sync as a local disk does.
+
+    Args:
+        kind: its type, as Linux names it.
+        path: what lies on it.
+        scheme: that of the storage's URL, for the hint.
 
     Raises:
         StorageUnavailableError: it is a network file system, or in user space.
@@ -62,7 +67,7 @@ def refuse_network(kind: str, path: str) -> None:
     if kind in _NETWORK or kind.startswith("fuse"):
         raise StorageUnavailableError(
             f"{path}: lies on {kind}, which need not lock and sync as a local disk does",
-            hint="choose a folder on a local disk, or accept that: file:PATH?allow_network_fs=1",
+            hint=f"choose a folder on a local disk, or accept that: {scheme}:PATH?allow_network_fs=1",
         )
 
 

@@ -31,6 +31,18 @@ def run_digest(run_id: str) -> bytes:
     return hashlib.sha256(text_bytes(run_id)).digest()[:16]
 
 
+def make_folders(ops: FileOps, path: str) -> None:
+    """Make a folder and those above it durably, where they are missing."""
+    folders = [path, *map(str, PurePath(path).parents)]
+    missing = [folder for folder in folders if not exists(ops, folder)]
+    for folder in reversed(missing):
+        with suppress(FileExistsError):
+            ops.mkdir(folder)
+    for folder in folders:
+        with suppress(PermissionError):  # one that cannot be read was not made by us
+            ops.fsync_folder(folder)
+
+
 class RootFolder:
     """Finds, makes and removes the folders of runs. Reading never makes anything."""
 
@@ -127,14 +139,7 @@ class RootFolder:
             self.ops.rmdir(path)
 
     def _make_root(self) -> None:
-        folders = [self.path, *map(str, PurePath(self.path).parents)]
-        missing = [folder for folder in folders if not exists(self.ops, folder)]
-        for folder in reversed(missing):
-            with suppress(FileExistsError):
-                self.ops.mkdir(folder)
-        for folder in folders:
-            with suppress(PermissionError):  # one that cannot be read was not made by us
-                self.ops.fsync_folder(folder)
+        make_folders(self.ops, self.path)
         write_new(self.ops, self.path, MARKER, encode_record(_MARKER))
 
     def _run_path(self, run_id: str) -> str:

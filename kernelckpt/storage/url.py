@@ -35,15 +35,16 @@ _BUILT_IN = {
 """Where the opener of each scheme is, and the extra that its driver comes with."""
 _FILE_OPTIONS = ("allow_network_fs",)
 _PATH_HINT = "write file:./folder or file:/absolute/folder"
+_DATABASE_HINT = "write sqlite:./state.db or sqlite:/absolute/state.db"
 
 
 class open_storage:  # noqa: N801 - used as a function: `async with open_storage(url) as storage`
     """Open the storage that a URL names; also `storage = await open_storage(url)`.
 
     Args:
-        url: `memory:`, `memory:NAME`, `file:./folder`, `file:/folder` (on a network file system only with
-            `?allow_network_fs=1` behind it), or a scheme that an installed package adds by the entry-point
-            group `kernelckpt.storage`.
+        url: `memory:`, `memory:NAME`, `file:./folder`, `file:/folder` or `sqlite:./state.db` (on a network
+            file system only with `?allow_network_fs=1` behind it), or a scheme that an installed package adds
+            by the entry-point group `kernelckpt.storage`.
 
     Raises:
         StorageUrlError: no such scheme, or the URL names nothing that can be opened.
@@ -74,7 +75,7 @@ class open_storage:  # noqa: N801 - used as a function: `async with open_storage
 
 
 def file_path(url: str) -> str:
-    """The folder that a `file:` URL names.
+    """The folder that a `file:` URL names, or the file that a `sqlite:` URL does.
 
     Raises:
         StorageUrlError: it names none.
@@ -96,12 +97,12 @@ def file_path(url: str) -> str:
     if not path or "\0" in path:
         raise _bad(url, "it names no folder")
     if path.startswith("~"):
-        raise _bad(url, "'~' is not expanded", "write the folder's absolute path")
+        raise _bad(url, "'~' is not expanded", "write the absolute path")
     return path
 
 
 def file_options(url: str) -> frozenset[str]:
-    """The options that a `file:` URL sets, as `?allow_network_fs=1`.
+    """The options that a `file:` or `sqlite:` URL sets, as `?allow_network_fs=1`.
 
     Raises:
         StorageUrlError: it names one that does not exist, or gives it another value.
@@ -152,5 +153,7 @@ def _import(scheme: str, module: str, extra: str) -> ModuleType:
         ) from error
 
 
-def _bad(url: str, reason: str, hint: str = _PATH_HINT) -> StorageUrlError:
-    return StorageUrlError(f"{url!r} names no folder: {reason}", hint=hint)
+def _bad(url: str, reason: str, hint: str = "") -> StorageUrlError:
+    if url.startswith("sqlite:"):
+        return StorageUrlError(f"{url!r} names no file: {reason}", hint=hint or _DATABASE_HINT)
+    return StorageUrlError(f"{url!r} names no folder: {reason}", hint=hint or _PATH_HINT)

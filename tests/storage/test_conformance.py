@@ -2,7 +2,7 @@
 
 import pytest
 
-from kernelckpt.storage import FileStorage, MemoryState, MemoryStorage
+from kernelckpt.storage import FileStorage, MemoryState, MemoryStorage, SqliteStorage
 from kernelckpt.testing import StorageConformance
 
 
@@ -22,5 +22,14 @@ class TestFileStorage(StorageConformance):
     def storage_factory(self, tmp_path):
         async def open_client():
             return FileStorage(tmp_path / "state")
+
+        return open_client
+
+
+class TestSqliteStorage(StorageConformance):
+    @pytest.fixture
+    def storage_factory(self, tmp_path):
+        async def open_client():
+            return SqliteStorage(tmp_path / "state.db")
 
         return open_client
