@@ -199,9 +199,8 @@ class SqliteStorage(StorageBackend):
 
         def delete(rows: Rows, run: RunRow) -> None:
             rows.delete_entries(run, numbers)
-            rows.delete_blobs(run, blobs)
             newest = max(number for number in (run.removed, *numbers) if number <= run.head)
-            rows.put_run(structs.replace(run, removed=newest))
+            rows.put_run(structs.replace(rows.delete_blobs(run, blobs), removed=newest))
 
         await self._own(run_id, epoch, delete, shrink=True)
 

@@ -172,7 +172,7 @@ class SqliteFile:
         """Return pages that nothing is in to the file system, when they are most of the file."""
         free, pages = (int(_value(db, f"PRAGMA {name}")) for name in ("freelist_count", "page_count"))
         if free > max(_FREE_PAGES, pages // 2):
-            db.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+            db.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")  # `execute` ends after one page
 
     def _commit(self, db: sqlite3.Connection) -> None:
         try:

@@ -48,8 +48,7 @@ class Ownership:
                     raise refusal.behind(self._name, run_id, run.epoch, run.head)
                 if not takeover and (own is None or own.held.token != run.owner):
                     self.refuse_alive(run_id, run)
-                rows.put_run(_granted(run, claim, holder, held))
-                rows.delete_unfinished(run)
+                rows.put_run(_granted(rows.delete_unfinished(run), claim, holder, held))
         except BaseException:
             self._files.let_go(held)
             raise

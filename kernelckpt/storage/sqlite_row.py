@@ -1,6 +1,6 @@
 """The rows of an SQLite storage, and the seals that tell what was written from what a disk made of it.
 
-    runs     a run: its epoch, its head, the newest entry ever deleted, and the token of its owner
+    runs     a run: its epoch, its head, what else should be there, and the token of its owner
     entries  an entry, in rows of at most 256 KiB; the metadata are in the first
     blobs    a blob: how many parts it has by now, and whether it is whole
     pieces   the bytes of a blob, in rows of at most 256 KiB
@@ -33,8 +33,8 @@ ROW_BYTES = 256 * 1024
 SCHEMA = (
     """CREATE TABLE runs (
         id BLOB PRIMARY KEY, number INTEGER NOT NULL, epoch INTEGER NOT NULL, head INTEGER NOT NULL,
-        removed INTEGER NOT NULL, posted INTEGER NOT NULL, owner INTEGER NOT NULL, holder BLOB NOT NULL,
-        seal INTEGER NOT NULL
+        removed INTEGER NOT NULL, posted INTEGER NOT NULL, messages INTEGER NOT NULL,
+        blobs INTEGER NOT NULL, owner INTEGER NOT NULL, holder BLOB NOT NULL, seal INTEGER NOT NULL
     ) WITHOUT ROWID""",
     """CREATE TABLE entries (
         run INTEGER, sequence INTEGER, start INTEGER, epoch INTEGER NOT NULL, size INTEGER NOT NULL,
@@ -66,6 +66,8 @@ class RunRow(Struct, frozen=True):
         head: the newest entry.
         removed: the newest entry that was ever deleted, or never was.
         posted: how many messages were ever posted.
+        messages: how many are in its inbox.
+        blobs: how many it has, whole or not.
         owner: the token of the newest grant.
         holder: what the owner said of itself.
     """
@@ -76,6 +78,8 @@ class RunRow(Struct, frozen=True):
     head: int = 0
     removed: int = 0
     posted: int = 0
+    messages: int = 0
+    blobs: int = 0
     owner: int = 0
     holder: bytes = b""
 
@@ -115,7 +119,7 @@ class Rows:
         """Add a run, or put it in the place of what it was."""
         values = structs.astuple(run)
         self._db.execute(
-            "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, _seal(*values))
+            "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, _seal(*values))
         )
 
     def list_runs(self) -> Sequence[str]:
@@ -204,12 +208,17 @@ class Rows:
     def find_blob(self, run: RunRow, blob: str) -> BlobRow | None:
         """The blob of that name, whole or not."""
         row = self._row("SELECT * FROM blobs WHERE run = ? AND name = ?", run.number, text_bytes(blob))
-        return self._blob(row) if row else None
+        if row is None:
+            self._blobs(run)  # raises when one is missing that was there
+            return None
+        return self._blob(row)
 
     def put_blob(self, run: RunRow, blob: BlobRow) -> None:
-        """Add a blob, or put it in the place of what it was."""
+        """Add a blob when this is its first part, or put it in the place of what it was."""
         values = (run.number, blob.name, blob.parts, blob.size, int(blob.whole))
         self._db.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?, ?)", (*values, _seal(*values)))
+        if blob.parts == 1 and not blob.whole:
+            self.put_run(structs.replace(run, blobs=run.blobs + 1))
 
     def add_pieces(self, run: RunRow, blob: BlobRow, data: Sequence[bytes]) -> None:
         """Add bytes at the end of a blob that is not whole yet."""
@@ -231,15 +240,16 @@ class Rows:
             pieces = ((row[2], row[4], row[3] == _seal(*row[:3], _digest(row[4]))) for row in rows)
             return self._slice(pieces, blob.size, offset, length, f"blob {_text(blob.name)!r}")
 
-    def delete_blobs(self, run: RunRow, blobs: Sequence[str]) -> None:
-        """Remove blobs, whole or not; missing ones are no error."""
+    def delete_blobs(self, run: RunRow, blobs: Sequence[str]) -> RunRow:
+        """Remove blobs, whole or not, where they are; what the run is without them, to be put."""
         keys = [(run.number, text_bytes(blob)) for blob in blobs]
-        self._db.executemany("DELETE FROM blobs WHERE run = ? AND name = ?", keys)
+        gone = self._db.executemany("DELETE FROM blobs WHERE run = ? AND name = ?", keys).rowcount
         self._db.executemany("DELETE FROM pieces WHERE run = ? AND name = ?", keys)
+        return structs.replace(run, blobs=run.blobs - max(gone, 0))
 
-    def delete_unfinished(self, run: RunRow) -> None:
-        """Remove what a former owner has left of blobs that are not whole."""
-        self.delete_blobs(run, [_text(blob.name) for blob in self._blobs(run) if not blob.whole])
+    def delete_unfinished(self, run: RunRow) -> RunRow:
+        """Remove what a former owner has left of blobs that are not whole; see `delete_blobs`."""
+        return self.delete_blobs(run, [_text(blob.name) for blob in self._blobs(run) if not blob.whole])
 
     def post(self, run: RunRow, message_id: str, data: bytes) -> bool:
         """Add a message to the inbox; false when there is one of that id."""
@@ -249,20 +259,22 @@ class Rows:
         place = run.posted + 1
         seal = _seal(*key, place, _digest(data))
         self._db.execute("INSERT INTO inbox VALUES (?, ?, ?, ?, ?)", (*key, place, seal, data))
-        self.put_run(structs.replace(run, posted=place))
+        self.put_run(structs.replace(run, posted=place, messages=run.messages + 1))
         return True
 
     def posted(self, run: RunRow) -> Sequence[PostedMessage]:
         """The inbox: what is damaged, then the others in order."""
         rows = self._db.execute("SELECT * FROM inbox WHERE run = ?", (run.number,)).fetchall()
-        return sorted(map(_message, rows), key=lambda message: message.order)
+        found = [_message(row) for row in rows]
+        if len(found) < run.messages:
+            found.append(PostedMessage("", 0, b"", "posted, but it is missing"))
+        return sorted(found, key=lambda message: message.order)
 
     def delete_posted(self, run: RunRow, message_ids: Sequence[str]) -> None:
         """Remove messages; missing ones are no error."""
-        self._db.executemany(
-            "DELETE FROM inbox WHERE run = ? AND id = ?",
-            [(run.number, text_bytes(message_id)) for message_id in message_ids],
-        )
+        keys = [(run.number, text_bytes(message_id)) for message_id in message_ids]
+        gone = self._db.executemany("DELETE FROM inbox WHERE run = ? AND id = ?", keys).rowcount
+        self.put_run(structs.replace(run, messages=run.messages - max(gone, 0)))
 
     def _row(self, statement: str, *values: object) -> tuple[Any, ...] | None:
         rows = self._db.execute(statement, values).fetchall()
@@ -278,9 +290,11 @@ class Rows:
             raise damaged(self._name, "the row of a blob is not what was written", f"blob {row[1]!r}")
         return BlobRow(row[1], row[2], row[3], bool(row[4]))
 
-    def _blobs(self, run: RunRow) -> Iterator[BlobRow]:
-        rows = self._db.execute("SELECT * FROM blobs WHERE run = ? ORDER BY name", (run.number,))
-        return map(self._blob, rows.fetchall())
+    def _blobs(self, run: RunRow) -> Sequence[BlobRow]:
+        rows = self._db.execute("SELECT * FROM blobs WHERE run = ? ORDER BY name", (run.number,)).fetchall()
+        if len(rows) != run.blobs:
+            raise damaged(self._name, f"a run has {run.blobs} blobs, {len(rows)} are there", "a blob")
+        return [self._blob(row) for row in rows]
 
     def _slice(
         self,

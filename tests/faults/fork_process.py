@@ -1,4 +1,4 @@
-"""A process that owns a run and forks: python fork_process.py FOLDER write|hold.
+"""A process that owns a run and forks: python fork_process.py URL write|hold.
 
 The child of `write` tries to write with what it inherited; that of `hold` outlives its killed parent.
 """
@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 
-from kernelckpt import CheckpointHook, FileStorage, Scheduler
+from kernelckpt import CheckpointHook, Scheduler, open_storage
 from kernelckpt.abc import Put
 from kernelckpt.errors import KernelCkptError
 
@@ -64,8 +64,8 @@ def fork(child):
     return pid
 
 
-async def main(folder, mode):
-    storage = FileStorage(folder)
+async def main(url, mode):
+    storage = await open_storage(url)
     hook = CheckpointHook(storage, every=None, owner_wait=0)
     async with Scheduler({"clerk": clerk}, run_id="run", hooks=[hook]) as kernel:
         await kernel.submit("clerk", task_id="clerk")
