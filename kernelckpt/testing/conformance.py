@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from kernelckpt.testing.conformance_blob import BlobConformance
+from kernelckpt.testing.conformance_cancel import CancelConformance
+from kernelckpt.testing.conformance_claim import CopyClaimConformance
 from kernelckpt.testing.conformance_entry import EntryConformance
+from kernelckpt.testing.conformance_inbox import InboxConformance
+from kernelckpt.testing.conformance_large import LargeConformance
+from kernelckpt.testing.conformance_overtaken import OvertakenConformance
 from kernelckpt.testing.conformance_owner import OwnerConformance
-from kernelckpt.testing.conformance_run import BlobConformance, InboxConformance, RunConformance
+from kernelckpt.testing.conformance_run import RunConformance
 
 
 class StorageConformance(
-    EntryConformance, OwnerConformance, BlobConformance, InboxConformance, RunConformance
+    EntryConformance,
+    OwnerConformance,
+    OvertakenConformance,
+    CopyClaimConformance,
+    BlobConformance,
+    InboxConformance,
+    RunConformance,
+    CancelConformance,
+    LargeConformance,
 ):
     """Subclass it in a test module, with one fixture, and run it by pytest-asyncio.
 
@@ -22,4 +36,7 @@ class StorageConformance(
                     return MyStorage(tmp_path)
 
                 return open_client
+
+    What takes long on a slow store can be made smaller, openly, by class attributes: see
+    `LargeConformance`.
     """

@@ -14,7 +14,11 @@ from kernelckpt.testing.expect import (
     owned_run,
     refused,
     sequences,
+    write_blob,
 )
+
+_ROUNDS = 10
+_BLOB = bytes(range(256)) * 10
 
 
 class EntryConformance:
@@ -165,35 +169,48 @@ class EntryConformance:
         """A reader gets the right bytes or `NotFoundError`, and nothing else."""
         async with owned_run(storage_factory) as (storage, claim), await storage_factory() as reader:
             await append_some(storage, claim, 40)
+            await write_blob(storage, claim, "b", [_BLOB[:1000], _BLOB[1000:]])
             entries = await list_all(reader)
             await asyncio.gather(
-                storage.delete("run", claim.epoch, entries=entries),
+                storage.delete("run", claim.epoch, entries=entries, blobs=["b"]),
                 *(_read_or_miss(reader, entry) for entry in entries),
+                *(_read_blob_or_miss(reader) for _ in range(5)),
             )
             assert await list_all(reader) == []
 
-    async def test_cancelled_appends(self, storage_factory: StorageFactory) -> None:
-        """However late it is cancelled, an append is there whole or not at all, and the run goes on."""
-        async with owned_run(storage_factory) as (storage, claim):
-            head, epoch = claim.head, claim.epoch
-            for turns in range(12):
-                sequence, body = head + 1, [b"turn %d" % turns] * 50
-                task = asyncio.create_task(storage.append("run", epoch, sequence, body, b""))
-                for _ in range(turns):
-                    await asyncio.sleep(0)
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
-                again = await storage.acquire("run", "the test")
-                head, epoch = again.head, again.epoch
-                assert head in (sequence - 1, sequence)
-                assert await sequences(storage) == list(range(1, head + 1))
-                if head == sequence:
-                    (entry,) = await storage.list_entries("run", after=sequence - 1)
-                    assert await storage.read("run", entry.epoch, sequence) == b"".join(body)
+    async def test_reading_while_pruning(self, storage_factory: StorageFactory) -> None:
+        """While entries come and old ones go, a listing has no hole: it begins later and ends later."""
+        async with await storage_factory() as storage, await storage_factory() as reader:
+            await storage.acquire("run", "the pruner")
+            pruner = asyncio.create_task(_write_and_prune(storage))
+            last = 0
+            while not pruner.done():
+                for page in (await reader.list_entries("run"), await reader.list_newest("run", limit=4)):
+                    found = [entry.sequence for entry in page]
+                    assert found == list(range(found[0], found[-1] + 1)) if found else not last
+                    last = max([last, *found])
+                    assert found[-1:] in ([last], [])
+                    for entry in page:
+                        await _read_or_miss(reader, entry)
+            await pruner
+            assert await sequences(reader) == list(range(_ROUNDS * 8 - 7, _ROUNDS * 8 + 1))
 
 
 async def _read_or_miss(storage: StorageBackend, entry: EntryInfo) -> None:
     with suppress(NotFoundError):
         expected = b"entry %d" % entry.sequence
         assert await storage.read("run", entry.epoch, entry.sequence) == expected
+
+
+async def _read_blob_or_miss(storage: StorageBackend) -> None:
+    with suppress(NotFoundError):
+        assert await storage.read_blob("run", "b") == _BLOB
+
+
+async def _write_and_prune(storage: StorageBackend) -> None:
+    """Add eight entries, in segments of their own, and drop the eight before them, again and again."""
+    for _ in range(_ROUNDS):
+        old = await list_all(storage)
+        claim = await storage.acquire("run", "the pruner")
+        await append_some(storage, claim, 8)
+        await storage.delete("run", claim.epoch, entries=old)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from kernelckpt.abc import Claim, StorageBackend
 from kernelckpt.errors import FencedError, OwnershipError, RunOwnedError
@@ -15,7 +16,7 @@ from kernelckpt.testing.expect import (
     sequences,
 )
 
-_WRITERS, _CLIENTS, _APPENDS = 50, 5, 3
+_WRITERS, _CLIENTS, _APPENDS, _TRIES = 50, 5, 3, 3
 
 
 class OwnerConformance:
@@ -152,29 +153,63 @@ class OwnerConformance:
     async def test_racing_writers(self, storage_factory: StorageFactory) -> None:
         """Fifty writers take the run from each other: each number is acknowledged once, and none is lost."""
         clients = [await storage_factory() for _ in range(_CLIENTS)]
-        acknowledged: dict[int, tuple[int, bytes]] = {}
-        await asyncio.gather(
-            *(_write_some(clients[number % _CLIENTS], number, acknowledged) for number in range(_WRITERS))
+        claims = await asyncio.gather(
+            *(_take_over(clients[n % _CLIENTS], n) for n in range(_WRITERS)), return_exceptions=True
         )
+        epochs = [claim.epoch for claim in claims if isinstance(claim, Claim)]
+        assert len(set(epochs)) == len(epochs) > 0
+        acknowledged: dict[int, tuple[int, bytes]] = {}
+        turn = asyncio.Lock()
+        await asyncio.gather(
+            *(_write_some(clients[n % _CLIENTS], n, claims[n], acknowledged, turn) for n in range(_WRITERS))
+        )
+        assert len({epoch for epoch, _ in acknowledged.values()}) >= _WRITERS
         reader = clients[0]
         listed = {entry.sequence: entry for entry in await list_all(reader)}
         assert list(listed) == list(range(1, len(listed) + 1))
         for sequence, (epoch, body) in acknowledged.items():
             assert listed[sequence].epoch == epoch
             assert await reader.read("run", epoch, sequence) == body
+        by_epoch = [entry.epoch for entry in listed.values()]
+        assert by_epoch == sorted(by_epoch)
         for client in clients:
             await client.aclose()
 
 
+async def _take_over(storage: StorageBackend, number: int) -> Claim:
+    return await storage.acquire("run", f"writer {number}", takeover=True)
+
+
 async def _write_some(
-    storage: StorageBackend, number: int, acknowledged: dict[int, tuple[int, bytes]]
+    storage: StorageBackend,
+    number: int,
+    claim: Claim | BaseException,
+    acknowledged: dict[int, tuple[int, bytes]],
+    turn: asyncio.Lock,
 ) -> None:
-    try:
-        claim = await storage.acquire("run", f"writer {number}", takeover=True)
+    """Write with the first claim, then take the run back until at least one entry was acknowledged."""
+    written = await _write(storage, number, claim, acknowledged) if isinstance(claim, Claim) else 0
+    tries = 0
+    while not written:
+        tries += 1
+        async with turn:
+            claim = await _take_over(storage, number)
+            if tries > _TRIES:  # it never gets its turn: nobody else takes the run meanwhile
+                written = await _write(storage, number, claim, acknowledged)
+        if tries <= _TRIES:
+            written = await _write(storage, number, claim, acknowledged)
+
+
+async def _write(
+    storage: StorageBackend, number: int, claim: Claim, acknowledged: dict[int, tuple[int, bytes]]
+) -> int:
+    """Add entries until the run is lost; how many were acknowledged."""
+    written = 0
+    with suppress(OwnershipError):
         for sequence in range(claim.head + 1, claim.head + 1 + _APPENDS):
             body = b"writer %d, entry %d" % (number, sequence)
             await storage.append("run", claim.epoch, sequence, [body], b"")
             assert sequence not in acknowledged, f"entry {sequence} was acknowledged twice"
             acknowledged[sequence] = (claim.epoch, body)
-    except OwnershipError:
-        return
+            written += 1
+    return written

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeAlias
 
@@ -10,6 +10,34 @@ from kernelckpt.abc import Claim, EntryInfo, StorageBackend
 
 StorageFactory: TypeAlias = Callable[[], Awaitable[StorageBackend]]
 """Opens another client of one store, which is empty when the test begins."""
+
+ODD_NAMES = (
+    "plain",
+    "Plain",
+    "with space",
+    "a/b",
+    "a\\b",
+    "a-b",
+    "..",
+    "../../etc/passwd",
+    ".",
+    "/",
+    "-rf",
+    "~",
+    "*",
+    "%2F",
+    "'; drop table runs; --",
+    "line\nbreak",
+    "nul\0inside",
+    "ünïcödé ✓ 語",
+    "e\u0301",
+    "\u00e9",
+    "lone \ud800 surrogate",
+    "lone \udcff surrogate",
+    "x" * 300,
+    "x" * 299 + "y",
+)
+"""Ids that a careless backend mixes up, cuts off or follows out of its folder."""
 
 
 class Refusal:
@@ -60,3 +88,25 @@ async def list_all(storage: StorageBackend, run_id: str = "run") -> Sequence[Ent
 async def sequences(storage: StorageBackend, run_id: str = "run") -> list[int]:
     """The numbers of every entry that is listed."""
     return [entry.sequence for entry in await list_all(storage, run_id)]
+
+
+async def write_blob(
+    storage: StorageBackend, claim: Claim, name: str, parts: Sequence[bytes], run_id: str = "run"
+) -> None:
+    """Write and finish a blob of these parts."""
+    for index, part in enumerate(parts):
+        await storage.write_part(run_id, claim.epoch, name, index, [part])
+    await storage.finish_blob(run_id, claim.epoch, name)
+
+
+async def check_entries(storage: StorageBackend, bodies: Mapping[int, bytes], run_id: str = "run") -> None:
+    """Assert that these entries are listed and no others, each with its bytes."""
+    listed = await list_all(storage, run_id)
+    assert [entry.sequence for entry in listed] == sorted(bodies)
+    for entry in listed:
+        assert await storage.read(run_id, entry.epoch, entry.sequence) == bodies[entry.sequence]
+
+
+def as_bytes(text: str) -> bytes:
+    """Any text as bytes, also where it is no proper Unicode."""
+    return text.encode("utf-8", "surrogatepass")

@@ -18,6 +18,8 @@ class TestMemoryStorage(StorageConformance):
 
 
 class TestFileStorage(StorageConformance):
+    many_entries = 5_000  # each is synced
+
     @pytest.fixture
     def storage_factory(self, tmp_path):
         async def open_client():
