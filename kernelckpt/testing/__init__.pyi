@@ -3,6 +3,7 @@ from .agent_harness import AgentHarness
 from .agent_outcome import Outcome
 from .clock import ManualClock
 from .conformance import StorageConformance
+from .conformance_network import NetworkConformance
 from .crash_everywhere import (
     CrashDifferenceError,
     CrashReport,
@@ -11,6 +12,7 @@ from .crash_everywhere import (
     look_at_the_world,
 )
 from .crash_explorer import CrashCounts, CrashExplorer, CrashFoundError
+from .cutting_proxy import Cut, CuttingProxy
 from .fault_explorer import Fault, FaultExplorer, second_sync
 from .faults import FaultyFileOps
 from .flaky_file_ops import FileFaults, FlakyFileOps
@@ -30,6 +32,8 @@ __all__ = [
     "CrashExplorer",
     "CrashFoundError",
     "CrashReport",
+    "Cut",
+    "CuttingProxy",
     "FakeCall",
     "Fakes",
     "Fault",
@@ -41,6 +45,7 @@ __all__ = [
     "InterleavingFoundError",
     "Interleavings",
     "ManualClock",
+    "NetworkConformance",
     "NotRepeatableError",
     "Outcome",
     "SimClock",
