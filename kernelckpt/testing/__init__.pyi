@@ -4,6 +4,7 @@ from .agent_outcome import Outcome
 from .clock import ManualClock
 from .conformance import StorageConformance
 from .conformance_network import NetworkConformance
+from .conformance_process import ProcessConformance
 from .crash_everywhere import (
     CrashDifferenceError,
     CrashReport,
@@ -48,6 +49,7 @@ __all__ = [
     "NetworkConformance",
     "NotRepeatableError",
     "Outcome",
+    "ProcessConformance",
     "SimClock",
     "SimDeadlockError",
     "SimFileSystem",

@@ -38,5 +38,6 @@ class StorageConformance(
                 return open_client
 
     What takes long on a slow store can be made smaller, openly, by class attributes: see
-    `LargeConformance`.
+    `LargeConformance`. A storage that several processes can open passes `ProcessConformance` too, and one
+    that is reached over a connection `NetworkConformance`.
     """

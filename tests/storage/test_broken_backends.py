@@ -8,7 +8,7 @@ import pytest
 from kernelckpt.abc import Claim, EntryInfo
 from kernelckpt.errors import FencedError, KernelCkptError
 from kernelckpt.storage import MemoryState, MemoryStorage
-from kernelckpt.testing import StorageConformance
+from kernelckpt.testing import ProcessConformance, StorageConformance
 
 
 class Unfenced(MemoryStorage):
@@ -328,3 +328,13 @@ async def test_an_honest_backend_is_not_rejected(test):
 @pytest.mark.parametrize("backend", LIARS, ids=lambda backend: backend.__name__)
 async def test_a_lying_backend_is_rejected(backend):
     assert await rejects(LIARS[backend], backend)
+
+
+class ShortConformance(ProcessConformance):
+    takeover_seconds = 2.0
+
+
+@pytest.mark.parametrize("name", [name for name in dir(ProcessConformance) if name.startswith("test_")])
+async def test_what_is_kept_in_one_process_is_rejected(name):
+    with pytest.raises((AssertionError, KernelCkptError, TimeoutError)):
+        await getattr(ShortConformance(), name)("memory:shared")

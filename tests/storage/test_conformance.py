@@ -3,7 +3,7 @@
 import pytest
 
 from kernelckpt.storage import FileStorage, MemoryState, MemoryStorage, SqliteStorage
-from kernelckpt.testing import StorageConformance
+from kernelckpt.testing import ProcessConformance, StorageConformance
 
 
 class TestMemoryStorage(StorageConformance):
@@ -28,10 +28,24 @@ class TestFileStorage(StorageConformance):
         return open_client
 
 
+class TestFileStorageInProcesses(ProcessConformance):
+    @pytest.fixture
+    def storage_url(self, tmp_path):
+        return f"file:{tmp_path / 'state'}"
+
+
 class TestSqliteStorage(StorageConformance):
+    many_entries = 5_000
+
     @pytest.fixture
     def storage_factory(self, tmp_path):
         async def open_client():
             return SqliteStorage(tmp_path / "state.db")
 
         return open_client
+
+
+class TestSqliteStorageInProcesses(ProcessConformance):
+    @pytest.fixture
+    def storage_url(self, tmp_path):
+        return f"sqlite:{tmp_path / 'state.db'}"
