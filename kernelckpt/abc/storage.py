@@ -109,6 +109,7 @@ class StorageBackend(ABC):
             StorageError: the storage cannot be used.
         """
 
+    @abstractmethod
     async def acquire_as(self, run_id: str, holder: str, claim: Claim) -> None:
         """Become the owner under this very claim, to add the entries of a copy as another store has them.
 
@@ -122,7 +123,6 @@ class StorageBackend(ABC):
             RunOwnedError: the owner is alive.
             StorageError: the storage cannot be used.
         """
-        raise NotImplementedError
 
     @abstractmethod
     async def release(self, run_id: str, epoch: int) -> None:

@@ -7,7 +7,8 @@ never begun, and what the thread knows of heads and offsets stays right.
     <slug>-<digest of run id>/  one folder a run
         run                     the run's id
         owner.<epoch>           who claimed that epoch (the lock on it says whether it is alive), and the
-                                head and the newest segment at which it began
+                                head and the newest segment at which it began; one that left epochs out has
+                                a second name, the epoch after that of the owner before it
         seg.<epoch>.<n>         entries; only ever written by the owner that made it
         blob.<name>             a blob, once it is whole
         inbox.<digest of id>    a posted message
@@ -38,7 +39,7 @@ from anyio import move_on_after, to_thread
 from kernelckpt.abc import BlobInfo, Claim, EntryInfo, PostedMessage, StorageBackend
 from kernelckpt.errors import FencedError, StorageUnavailableError
 from kernelckpt.storage.check import check_entry, check_name, check_page, check_range
-from kernelckpt.storage.file_claim import RunClaim, claim_run, owned_error
+from kernelckpt.storage.file_claim import RunClaim, claim_run, claim_run_as, owned_error, refuse_behind
 from kernelckpt.storage.file_error import storage_error
 from kernelckpt.storage.file_fork import leave_to_parent
 from kernelckpt.storage.file_medium import medium_notes, refuse_network
@@ -125,6 +126,10 @@ class FileStorage(StorageBackend):
     async def acquire(self, run_id: str, holder: str, *, takeover: bool = False) -> Claim:
         check_name(run_id, "run id")
         return await self._call(self._acquire, run_id, holder, takeover)
+
+    async def acquire_as(self, run_id: str, holder: str, claim: Claim) -> None:
+        check_name(run_id, "run id")
+        await self._call(self._acquire_as, run_id, holder, claim)
 
     async def release(self, run_id: str, epoch: int) -> None:
         await self._call(self._release, run_id, epoch)
@@ -250,22 +255,41 @@ class FileStorage(StorageBackend):
         return claim
 
     def _acquire(self, run_id: str, holder: str, takeover: bool) -> Claim:
+        run = self._made_run(run_id)
+        self._let_go(run_id)
+        claim = RunClaim(run, *claim_run(run, run_id, holder, takeover=takeover))
+        self._begin(run_id, claim)
+        return Claim(claim.epoch, claim.head)
+
+    def _acquire_as(self, run_id: str, holder: str, claim: Claim) -> None:
+        run = self._made_run(run_id)
+        refuse_behind(run, run_id, claim)
+        self._let_go(run_id)
+        fd = claim_run_as(run, run_id, holder, claim)
+        self._begin(run_id, RunClaim(run, claim.epoch, fd), claim.head)
+
+    def _made_run(self, run_id: str) -> RunFolder:
         self._look_at_medium()
         self._root.make_run(run_id)
-        run = self._run(run_id)
+        return self._run(run_id)
+
+    def _let_go(self, run_id: str) -> None:
         if own := self._claims.pop(run_id, None):
             own.release()
-        claim = RunClaim(run, *claim_run(run, run_id, holder, takeover=takeover))
+
+    def _begin(self, run_id: str, claim: RunClaim, head: int | None = None) -> None:
         try:
             claim.begin()
+            if head is not None:
+                refuse_behind(claim.run, run_id, Claim(claim.epoch, head))
+                claim.skip_to(head)
         except FencedError as error:
             claim.release()
-            raise owned_error(run, run_id, claim.epoch + 1) from error
+            raise owned_error(claim.run, run_id, claim.epoch + 1) from error
         except BaseException:
             claim.release()
             raise
         self._claims[run_id] = claim
-        return Claim(claim.epoch, claim.head)
 
     def _release(self, run_id: str, epoch: int) -> None:
         with suppress(FencedError):
@@ -284,5 +308,4 @@ class FileStorage(StorageBackend):
         finally:
             self._ops.close(fd)
         self._runs.pop(run_id, None)
-        if own := self._claims.pop(run_id, None):
-            own.release()
+        self._let_go(run_id)

@@ -7,15 +7,16 @@ from contextlib import suppress
 
 from msgspec import Struct
 
-from kernelckpt.abc import BlobInfo, EntryInfo
+from kernelckpt.abc import BlobInfo, Claim, EntryInfo
 from kernelckpt.errors import FencedError, InvalidValueError, NotFoundError, RunOwnedError
+from kernelckpt.storage import refusal
 from kernelckpt.storage.check import check_part
+from kernelckpt.storage.file_epoch import begin_epoch, claim_epoch, renew_epoch
 from kernelckpt.storage.file_error import storage_error
+from kernelckpt.storage.file_listing import RunView
 from kernelckpt.storage.file_name import blob_file_name, owner_name, segment_name, sort_names
 from kernelckpt.storage.file_ops import FileOps
 from kernelckpt.storage.file_owner import (
-    begin_epoch,
-    claim_epoch,
     create_temporary,
     exists,
     is_alive,
@@ -85,6 +86,45 @@ def claim_run(run: RunFolder, run_id: str, holder: str, *, takeover: bool) -> tu
             return newest + 1, fd
 
 
+def claim_run_as(run: RunFolder, run_id: str, holder: str, claim: Claim) -> int:
+    """Claim this very epoch: one that is newer than all there are, or the newest one again.
+
+    Returns:
+        The descriptor that holds its lock.
+
+    Raises:
+        InvalidValueError: the claim lies behind the newest epoch, or behind the head.
+        RunOwnedError: the newest owner is alive.
+        CorruptionError: an owner file is missing, so nobody can tell which entries count.
+    """
+    while True:
+        view = refuse_behind(run, run_id, claim)
+        newest = view.newest_epoch
+        try:
+            if newest:
+                _refuse_alive(run, run_id, newest)
+        except FileNotFoundError:
+            continue  # pruned since the folder was listed: a later owner is there
+        if newest == claim.epoch:
+            fd = renew_epoch(run.ops, run.path, newest, holder, view.starts.get(newest))
+        else:
+            fd = claim_epoch(run.ops, run.path, claim.epoch, holder)
+        if fd is not None:
+            return fd
+
+
+def refuse_behind(run: RunFolder, run_id: str, claim: Claim) -> RunView:
+    """The run's folder as it is now.
+
+    Raises:
+        InvalidValueError: it has left the claim's epoch or head behind.
+    """
+    view = run.looker.look()
+    if claim.epoch < max(view.newest_epoch, 1) or claim.head < view.head:
+        raise refusal.behind(run.path, run_id, view.newest_epoch, view.head)
+    return view
+
+
 def _refuse_alive(run: RunFolder, run_id: str, epoch: int) -> None:
     if is_alive(run.ops, run.path, epoch):
         raise owned_error(run, run_id, epoch)
@@ -123,7 +163,7 @@ class RunClaim:
         self._blobs: dict[str, _OpenFile] = {}
 
     def begin(self) -> None:
-        """Read the head, make durable what was found, and write where this epoch begins.
+        """Read the head, make durable what was found, and write where this epoch begins, unless it has begun.
 
         Raises:
             FencedError: somebody else claimed the next epoch meanwhile; what was read may not count.
@@ -131,13 +171,24 @@ class RunClaim:
         self._mark_fd = open_mark(self._ops, self.run.path)
         view = self.run.looker.look()
         self.head = view.head
+        self._segments = max((n for epoch, n in view.names.segments if epoch == self.epoch), default=0)
         sync_found(self.run, view)
         sync_folder(self._ops, self.run.path)
+        if self.epoch not in view.starts:
+            self._begin_epoch(view)
+        self.check()
+
+    def _begin_epoch(self, view: RunView) -> None:
         never = [epoch for epoch in view.unbegun if epoch < self.epoch]
         # One that is still empty may yet be filled by an owner that does not know it was replaced.
         begun = [(segment.epoch, segment.number) for segment in view.segments if segment.begin]
         begin_epoch(self._ops, self._lock_fd, self.head, never, max(begun, default=(0, 0)))
-        self.check()
+
+    def skip_to(self, head: int) -> None:
+        """Leave out the numbers up to `head`, durably: to whoever lists they are as if deleted."""
+        if head > self.head:
+            self._write_removed(head)
+            self.head = head
 
     def append(self, sequence: int, entry: Sequence[bytes], meta: bytes) -> None:
         """See `StorageBackend.append`."""

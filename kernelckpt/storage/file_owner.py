@@ -14,14 +14,13 @@ from kernelckpt.storage.file_ops import FileOps
 from kernelckpt.storage.file_record import decode_record, encode_record
 from kernelckpt.storage.file_segment import read_all, write_all
 
-_CLAIM, _BEGIN, _SEAL, _HEAD, _REMOVED = (
+CLAIM, BEGIN, SEAL, _HEAD, _REMOVED = (
     "kernelckpt-owner",
     "kernelckpt-begin",
     "kernelckpt-seal",
     "kernelckpt-head",
     "kernelckpt-removed",
 )
-_HOLDER_CHARACTERS = 1000
 _SLOT_BYTES = 64
 """From one slot to the next. No slot lies across two sectors. A record has 25 to 41 bytes, by the length of
 its numbers; only these are written, and what a longer one left behind them is not read."""
@@ -127,47 +126,6 @@ def write_new(ops: FileOps, folder: str, name: str, data: bytes) -> bool:
     return added
 
 
-def claim_epoch(ops: FileOps, folder: str, epoch: int, holder: str) -> int | None:
-    """Make the owner file of an epoch, held by a lock from its first instant.
-
-    Returns:
-        Its descriptor, or None when somebody else has that epoch.
-    """
-    fd, temporary = create_temporary(ops, folder)
-    text = holder.encode("utf-8", "backslashreplace").decode()[:_HOLDER_CHARACTERS]
-    try:
-        write_all(ops, fd, [encode_record(_CLAIM, epoch, text)], 0)
-        publish(ops, temporary, f"{folder}/{owner_name(epoch)}")
-        ops.fsync_folder(folder)
-    except FileExistsError:
-        ops.close(fd)
-        return None
-    except OSError:
-        ops.close(fd)
-        raise
-    return fd
-
-
-def begin_epoch(
-    ops: FileOps, fd: int, start: int, never: Sequence[int], newest_segment: tuple[int, int]
-) -> None:
-    """Write where the epoch began; from now on what older ones add is void.
-
-    Args:
-        ops: the file system.
-        fd: what `claim_epoch` returned.
-        start: the head.
-        never: older epochs that had been claimed but had not begun when the head was read. Each of them
-            may still write where it began, having read an older head than this one.
-        newest_segment: epoch and number of the newest segment that something was in when the head was read.
-            An owner that does not know it was replaced may try its newest entry again in a later one.
-    """
-    size = ops.fstat(fd).size
-    begin, seal = encode_record(_BEGIN, start, list(never)), encode_record(_SEAL, *newest_segment)
-    write_all(ops, fd, [begin, seal], size)
-    ops.fsync(fd)
-
-
 def read_owner(ops: FileOps, folder: str, epoch: int) -> Owner:
     """What an owner file says; one without whole content never began.
 
@@ -179,10 +137,10 @@ def read_owner(ops: FileOps, folder: str, epoch: int) -> Owner:
     data = read_file(ops, path)
     holder, start, never, seal = "an owner that left no name", None, (), None
     with suppress(CorruptionError):
-        (found, holder), end = decode_record(data, _CLAIM, (int, str), path)
+        (found, holder), end = decode_record(data, CLAIM, (int, str), path)
         if found == epoch:
-            (start, never), size = decode_record(data[end:], _BEGIN, (int, list), path)
-            seal, _ = decode_record(data[end + size :], _SEAL, (int, int), path)
+            (start, never), size = decode_record(data[end:], BEGIN, (int, list), path)
+            seal, _ = decode_record(data[end + size :], SEAL, (int, int), path)
     return Owner(epoch, holder, start, never, (seal[0], seal[1]) if seal else None)
 
 

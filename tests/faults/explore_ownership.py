@@ -14,7 +14,7 @@ from ownership_kit import Ownership, in_threads
 
 from kernelckpt.testing import InterleavingFoundError
 
-ACTORS = ("taker", "guest", "pruner", "meddler")
+ACTORS = ("taker", "guest", "pruner", "copier", "meddler")
 
 
 def main() -> int:

@@ -9,7 +9,14 @@ from unittest import mock
 
 from crash_kit_fs import FOLDER, RUN, at_once
 
-from kernelckpt.errors import CorruptionError, FencedError, KernelCkptError, RunOwnedError
+from kernelckpt.abc import Claim
+from kernelckpt.errors import (
+    CorruptionError,
+    FencedError,
+    InvalidValueError,
+    KernelCkptError,
+    RunOwnedError,
+)
 from kernelckpt.storage import FileStorage
 from kernelckpt.storage.file_name import run_folder_name
 from kernelckpt.testing import Interleavings, SimFileSystem
@@ -63,6 +70,8 @@ class Ownership:
         self._actors = actors
         self._acknowledged = []
         self._refusals = [KernelCkptError] if "meddler" in actors else [FencedError, RunOwnedError]
+        if "copier" in actors:
+            self._refusals.append(InvalidValueError)  # it looked where the run ends, and somebody went on
         threading.current_thread().name = "check-99"
         with in_threads():
             fs = SimFileSystem()
@@ -116,6 +125,14 @@ class Ownership:
         await self._append(storage, claim.epoch, claim.head + 1, body)
         old = [entry for entry in await storage.list_entries(RUN) if entry.epoch < claim.epoch]
         await storage.delete(RUN, claim.epoch, entries=old)
+
+    async def copier(self, storage, ops, body):
+        """Go on with a copy when its owner has left: under a later epoch, then after a hole."""
+        (last,) = await storage.list_newest(RUN, limit=1)
+        for epoch, head in ((last.epoch + 5, last.sequence), (last.epoch + 5, last.sequence + 3)):
+            await storage.acquire_as(RUN, "a copy", Claim(epoch, head))
+            await self._append(storage, epoch, head + 1, body)
+        await storage.release(RUN, epoch)
 
     async def meddler(self, storage, ops, body):
         """Not one of ours: delete the newest owner file, as somebody does who thinks it is a stale lock."""

@@ -18,6 +18,8 @@ CASTS = (
     ("taker", "taker", "taker"),
     ("taker", "guest", "pruner"),
     ("taker", "meddler", "taker"),
+    ("copier", "copier", "taker"),
+    ("copier", "guest", "taker"),
 )
 """A meddler deletes the newest owner file, as if it were a stale lock."""
 
@@ -71,6 +73,9 @@ STEPS = {
     "what has no owner file left was not pruned": mock.patch.object(
         RunView, "ownerless", property(newer_than_all_owners)
     ),
+    "owners whose epochs are no neighbours find each other": mock.patch(
+        "kernelckpt.storage.file_epoch._fence_older", return_value=True
+    ),
     "an epoch's beginning ends older ones": mock.patch(
         "kernelckpt.storage.file_listing._limits", lambda segments, *_: [1 << 64] * len(segments)
     ),
@@ -79,6 +84,7 @@ STEPS = {
 
 @pytest.mark.parametrize("step", STEPS)
 def test_every_step_is_needed(step):
-    ownership = Ownership("taker", "meddler" if "owner file" in step else "taker", "taker")
+    other = "meddler" if "owner file" in step else "copier" if "neighbours" in step else "taker"
+    ownership = Ownership("taker", other, "taker")
     with STEPS[step], pytest.raises(InterleavingFoundError):
         ownership.explore(1)

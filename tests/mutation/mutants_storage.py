@@ -3,7 +3,9 @@
 from mutant import Mutant
 
 CLAIM, LISTING, OWNER = "storage/file_claim.py", "storage/file_listing.py", "storage/file_owner.py"
-OPS, PRUNE, ROOT, RUN = (f"storage/file_{name}.py" for name in ("ops", "prune", "root", "run"))
+EPOCH, OPS, PRUNE, ROOT, RUN = (
+    f"storage/file_{name}.py" for name in ("epoch", "ops", "prune", "root", "run")
+)
 SCAN, SEGMENT, SYNC = (f"storage/file_{name}.py" for name in ("scan", "segment", "sync"))
 
 POWER_LOSS = "tests/storage/test_file_crash.py::test_a_power_loss_loses_nothing_acknowledged"
@@ -84,16 +86,16 @@ STORAGE = (
     ),
     Mutant(
         name="where an epoch began is not synced",
-        file=OWNER,
+        file=EPOCH,
         old="[begin, seal], size)\n    ops.fsync(fd)",
         new="[begin, seal], size)",
         tests=(POWER_LOSS,),
     ),
     Mutant(
         name="the name of an owner file is not synced when it is made",
-        file=OWNER,
-        old="ops.fsync_folder(folder)\n    except FileExistsError:",
-        new="pass\n    except FileExistsError:",
+        file=EPOCH,
+        old="ops.fsync_folder(folder)\n        is_newest",
+        new="is_newest",
         tests=(POWER_LOSS, KILL_THEN_POWER_LOSS, CRASH + "a_deleted_run_is_whole_or_gone"),
         equivalent="its owner syncs the folder again before its epoch begins",
     ),

@@ -14,7 +14,7 @@ from kernelckpt.log.batch import Batch
 from kernelckpt.log.progress import Progress
 from kernelckpt.model.effect import EffectStatus
 from kernelckpt.storage import file_claim, memory
-from kernelckpt.storage.file_owner import begin_epoch
+from kernelckpt.storage.file_epoch import begin_epoch
 
 
 def _nothing(*_, **__):
