@@ -1,6 +1,7 @@
 """Every bug that is planted, by the room it is planted into."""
 
 from mutants_adapters import ADAPTERS
+from mutants_copy import COPIES
 from mutants_harness import HARNESSES
 from mutants_kernel import KERNEL
 from mutants_limits import OVER_BUDGET
@@ -15,6 +16,7 @@ MUTANTS = (
     *STORAGE,
     *LOG,
     *LISTING,
+    *COPIES,
     *SEALING,
     *KERNEL,
     *OVER_BUDGET,

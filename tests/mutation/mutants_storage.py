@@ -102,8 +102,8 @@ STORAGE = (
     Mutant(
         name="an owner does not sync the names that it found",
         file=CLAIM,
-        old="sync_folder(self._ops, self.run.path)\n        never =",
-        new="never =",
+        old="sync_folder(self._ops, self.run.path)\n        if self.epoch not in",
+        new="if self.epoch not in",
         tests=(CRASH + "a_segment_made_while_the_next_owner_reads_is_made_durable_by_it",),
     ),
     Mutant(
@@ -335,8 +335,8 @@ write_mark(self._ops, self._mark_fd, self.epoch, sequence)
     Mutant(
         name="who was replaced while beginning begins all the same",
         file=CLAIM,
-        old="max(begun, default=(0, 0)))\n        self.check()",
-        new="max(begun, default=(0, 0)))",
+        old="self._begin_epoch(view)\n        self.check()",
+        new="self._begin_epoch(view)",
         tests=(FILE + "a_late_beginning_does_not_void_what_its_successor_read",),
     ),
     Mutant(

@@ -103,6 +103,32 @@ async def test_an_owner_that_is_no_longer_known_to_be_alive_is_fenced(folder, cl
     assert await folder.contents() == [b"one", b"two"]
 
 
+async def test_what_an_older_owner_wrote_too_late_stays_void_when_the_epoch_is_gone_on_with(folder):
+    stale = folder.client()
+    await add(stale, 1, 0, b"one")
+    lose_lock(stale)
+    storage = folder.client()
+    await add(storage, 3, 1, b"two")
+    with pytest.raises(FencedError):
+        await stale.append("run", 1, 2, [b"stale"], b"")
+    await storage.aclose()
+    await add(folder.client(), 3, 2, b"three")
+    assert await folder.contents() == [b"one", b"two", b"three"]
+
+
+async def test_of_two_that_go_on_in_one_epoch_one_does(folder):
+    """The other one had seen the dead owner, too."""
+    storage, other = folder.client(), folder.client()
+    await add(storage, 3, 0, b"one")
+    await storage.aclose()
+    slower, ops = folder.faulty()
+    ops.before("lock", lambda: asyncio.run(add(other, 3, 1, b"two")), nth=2)
+    with pytest.raises(InvalidValueError, match="entry 2 already"):
+        await add(slower, 3, 1, b"two again")
+    await other.append("run", 3, 3, [b"three"], b"")
+    assert await folder.contents() == [b"one", b"two", b"three"]
+
+
 async def test_who_takes_a_run_over_fences_a_copy(folder):
     storage = folder.client()
     await add(storage, 30, 5, b"six")
