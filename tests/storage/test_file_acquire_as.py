@@ -112,8 +112,11 @@ async def test_what_an_older_owner_wrote_too_late_stays_void_when_the_epoch_is_g
     with pytest.raises(FencedError):
         await stale.append("run", 1, 2, [b"stale"], b"")
     await storage.aclose()
-    await add(folder.client(), 3, 2, b"three")
+    again = folder.client()
+    await add(again, 3, 2, b"three")
     assert await folder.contents() == [b"one", b"two", b"three"]
+    await again.delete("run", 3, entries=(await again.list_entries("run"))[1:2])
+    assert await folder.contents() == [b"one", b"three"]
 
 
 async def test_of_two_that_go_on_in_one_epoch_one_does(folder):
