@@ -1,10 +1,12 @@
-"""The process that `ProcessConformance` kills: python -m kernelckpt.testing.conformance_child URL."""
+"""The process of `ProcessConformance`: python -m kernelckpt.testing.conformance_child URL [STOP_AFTER]."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
+from collections.abc import Callable
 from itertools import count
 
 from kernelckpt import open_storage
@@ -18,12 +20,22 @@ def body_of(what: str) -> bytes:
     return f"the body of {what}, ".encode() * 20
 
 
-def tell(text: str) -> None:
-    """Write one line to the parent; what was written before a kill arrives."""
-    os.write(1, f"{text}\n".encode())
+class Voice:
+    """What the parent hears; what was written before a kill arrives."""
+
+    def __init__(self, stop_after: int) -> None:
+        """Stop this process, as a debugger or a suspended machine would, after so many lines; 0 is never."""
+        self._left = stop_after
+
+    def tell(self, text: str) -> None:
+        """Write one line to the parent."""
+        os.write(1, f"{text}\n".encode())
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGSTOP)
 
 
-async def write_on(storage: StorageBackend) -> None:
+async def write_on(storage: StorageBackend, tell: Callable[[str], None]) -> None:
     """Own the run and add to it without end, telling of each thing once it is acknowledged."""
     claim = await storage.acquire("run", "the child")
     tell(f"acquired {claim.head}")
@@ -38,14 +50,15 @@ async def write_on(storage: StorageBackend) -> None:
             tell(f"blob {number}")
 
 
-async def main(url: str) -> None:
+async def main(url: str, stop_after: str = "0") -> None:
     """Write until killed, or until the run belongs to somebody else."""
+    voice = Voice(int(stop_after))
     async with open_storage(url) as storage:
         try:
-            await write_on(storage)
+            await write_on(storage, voice.tell)
         except (OwnershipError, UnknownOutcomeError) as error:
-            tell(f"lost {type(error).__name__}")
+            voice.tell(f"lost {type(error).__name__}")
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(*sys.argv[1:]))

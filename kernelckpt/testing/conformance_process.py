@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from kernelckpt import open_storage
 from kernelckpt.abc import Claim, StorageBackend
@@ -35,6 +35,15 @@ class _Child:
             while await self._line():
                 pass
             await self.process.wait()
+
+    async def goes_on(self) -> None:
+        """Let a process that has stopped, or is about to, continue to its end."""
+        ending = asyncio.create_task(self.ends())
+        while not ending.done():
+            with suppress(ProcessLookupError):
+                self.process.send_signal(signal.SIGCONT)
+            await asyncio.wait({ending}, timeout=0.05)
+        await ending
 
     async def _line(self) -> bool:
         assert self.process.stdout is not None
@@ -90,13 +99,11 @@ class ProcessConformance:
 
     async def test_a_process_stopped_during_a_takeover(self, storage_url: str) -> None:
         """When it continues, nothing more of it is acknowledged or shown."""
-        async with open_storage(storage_url) as storage, self._child(storage_url) as child:
+        async with open_storage(storage_url) as storage, self._child(storage_url, stop_after=15) as child:
             await child.tells(15)
-            child.process.send_signal(signal.SIGSTOP)
             claim = await storage.acquire("run", "the test", takeover=True)
             await append_some(storage, claim, 3)
-            child.process.send_signal(signal.SIGCONT)
-            await child.ends()
+            await child.goes_on()
             assert child.told.pop().startswith("lost ")
             await _check(storage, claim, child.told)
             assert [entry.epoch for entry in await list_all(storage)][-3:] == [claim.epoch] * 3
@@ -104,10 +111,9 @@ class ProcessConformance:
                 await storage.append("run", claim.epoch, claim.head + 3, [b"again"], b"")
 
     @asynccontextmanager
-    async def _child(self, url: str) -> AsyncIterator[_Child]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "kernelckpt.testing.conformance_child", url, stdout=asyncio.subprocess.PIPE
-        )
+    async def _child(self, url: str, stop_after: int = 0) -> AsyncIterator[_Child]:
+        command = [sys.executable, "-m", "kernelckpt.testing.conformance_child", url, str(stop_after)]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         try:
             yield _Child(process, self.takeover_seconds)
         finally:
