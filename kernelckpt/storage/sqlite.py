@@ -33,7 +33,7 @@ from kernelckpt.storage.file_fork import leave_to_parent
 from kernelckpt.storage.file_medium import medium_notes, refuse_network
 from kernelckpt.storage.file_name import text_bytes
 from kernelckpt.storage.file_ops import FileOps
-from kernelckpt.storage.sqlite_error import sqlite_error
+from kernelckpt.storage.sqlite_error import sqlite_error, too_large
 from kernelckpt.storage.sqlite_file import Connect, SqliteFile
 from kernelckpt.storage.sqlite_owner import Ownership
 from kernelckpt.storage.sqlite_row import BlobRow, Rows, RunRow
@@ -235,13 +235,19 @@ class SqliteStorage(StorageBackend):
         if self._closed:
             return
         self._closed = True
-        release = asyncio.gather(self._writer.call(self._close_all), self._reader.call(SqliteFile.close))
+        leave = asyncio.create_task(self._leave())
         try:
             with move_on_after(_CLOSE_SECONDS):  # a disk that never answers keeps its thread, not its user
-                await asyncio.shield(release)  # cancelled or not, the runs are let go
+                await asyncio.shield(leave)  # cancelled or not, the runs are let go
         finally:
             self._writer.shutdown()
             self._reader.shutdown()
+
+    async def _leave(self) -> None:
+        """Let the runs go, then close one connection after the other: the last one takes the log with it."""
+        await self._writer.call(lambda _: self._ownership.release_all())
+        await self._reader.call(SqliteFile.close)
+        await self._writer.call(SqliteFile.close)
 
     async def _call(self, thread: SqliteThread, function: Callable[[SqliteFile], T]) -> T:
         """Run a function in a thread; errors of SQLite and of the system leave it typed."""
@@ -255,6 +261,8 @@ class SqliteStorage(StorageBackend):
                 raise sqlite_error(error, self.name) from error
             except OSError as error:
                 raise storage_error(error, self.path) from error
+            except OverflowError as error:
+                raise too_large(self.name) from error
 
         return await thread.call(work)
 
@@ -327,10 +335,6 @@ class SqliteStorage(StorageBackend):
         if run is None:
             raise refusal.no_run(self.name, run_id)
         return run
-
-    def _close_all(self, file: SqliteFile) -> None:
-        self._ownership.release_all()
-        file.close()
 
 
 def _unfinished(rows: Rows, run: RunRow, name: str) -> BlobRow | None:

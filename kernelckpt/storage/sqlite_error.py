@@ -62,7 +62,7 @@ def sqlite_error(error: sqlite3.Error, name: str) -> KernelCkptError:
     if code & _PRIMARY == sqlite3.SQLITE_CORRUPT:
         return damaged(name, _reason(error))
     if code & _PRIMARY == sqlite3.SQLITE_TOOBIG:
-        return InvalidValueError(text, hint="what is kept in one piece has less than 1 GB", path="data")
+        return too_large(name)
     return StorageError(text, hint=_LOG_HINT)
 
 
@@ -74,6 +74,15 @@ def commit_error(error: sqlite3.Error, name: str) -> KernelCkptError:
     if result_code(error) & _PRIMARY in _NOT_COMMITTED:
         return sqlite_error(error, name)
     return UnknownOutcomeError(f"{name}: a commit failed: {_reason(error)}", hint=_LOG_HINT)
+
+
+def too_large(name: str) -> InvalidValueError:
+    """A message or a number that SQLite does not hold."""
+    return InvalidValueError(
+        f"{name}: a message or a number is too large for SQLite",
+        hint="a message has less than 1 GB, a number less than 64 bits",
+        path="data",
+    )
 
 
 def damaged(name: str, reason: str, *lost: str) -> CorruptionError:

@@ -137,7 +137,7 @@ class SqliteFile:
         try:
             db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             yield
-            self._commit(db)
+            self._commit(db, write=write)
         except BaseException:
             # Not closed: whoever opened it then might take a commit for good that was never synced.
             with suppress(sqlite3.Error):
@@ -174,10 +174,12 @@ class SqliteFile:
         if free > max(_FREE_PAGES, pages // 2):
             db.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")  # `execute` ends after one page
 
-    def _commit(self, db: sqlite3.Connection) -> None:
+    def _commit(self, db: sqlite3.Connection, *, write: bool) -> None:
         try:
             db.execute("COMMIT")
         except sqlite3.Error as error:
+            if not write:
+                raise
             raise commit_error(error, self._name) from error
 
     def _wal_bytes(self) -> int:

@@ -101,6 +101,42 @@ async def test_reading_makes_nothing(path):
     assert not list(path.parent.iterdir())
 
 
+class RecordingOps(FileOps):
+    """Real files; what makes names durable is kept in order."""
+
+    def __init__(self):
+        self.done = []
+
+    def link(self, source, target):
+        super().link(source, target)
+        self.done.append(("link", target))
+
+    def fsync(self, fd):
+        super().fsync(fd)
+        self.done.append(("fsync", os.readlink(f"/proc/self/fd/{fd}").partition("-new-")[0]))
+
+    def fsync_folder(self, path):
+        super().fsync_folder(path)
+        self.done.append(("fsync_folder", path))
+
+
+async def test_a_new_database_gets_its_name_whole_and_durably(path):
+    ops = RecordingOps()
+    async with SqliteStorage(path, ops=ops) as storage:
+        await storage.acquire("run", "test")
+    assert ops.done[-3:] == [("fsync", str(path)), ("link", str(path)), ("fsync_folder", str(path.parent))]
+    assert ops.done[0] == ("fsync_folder", str(path.parent))
+
+
+async def test_of_many_that_make_it_at_once_one_does(path):
+    clients = [SqliteStorage(path) for _ in range(8)]
+    await asyncio.gather(*(client.acquire(f"run {number}", "test") for number, client in enumerate(clients)))
+    assert len(await clients[0].list_runs()) == 8
+    for client in clients:
+        await client.aclose()
+    assert os.listdir(path.parent) == [path.name]
+
+
 async def test_files_are_for_their_owner_only(path):
     before = os.umask(0)
     try:

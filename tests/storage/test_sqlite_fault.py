@@ -121,11 +121,11 @@ async def test_each_error_is_typed_and_the_number_may_be_tried_again(path, state
         claim = await storage.acquire("run", "test")
         await storage.append("run", claim.epoch, 1, [b"one"], b"")
         faults.failing[statement] = code
-        with pytest.raises((StorageError, CorruptionError, InvalidValueError), match="injected") as caught:
+        with pytest.raises((StorageError, CorruptionError, InvalidValueError)) as caught:
             await storage.append("run", claim.epoch, 2, [b"not acknowledged"], b"")
         assert caught.type is (at_commit if statement == "COMMIT" else kind)
         assert caught.value.hint
-        assert isinstance(caught.value.__cause__, sqlite3.Error)
+        assert "injected" in str(caught.value.__cause__)
         assert await contents(storage) == [b"one"]
         await storage.append("run", claim.epoch, 2, [b"two"], b"")
         assert await contents(storage) == [b"one", b"two"]
@@ -139,8 +139,9 @@ async def test_a_failed_read_is_over(path, statement):
         claim = await storage.acquire("run", "test")
         await storage.append("run", claim.epoch, 1, [b"one"], b"")
         faults.failing[statement] = sqlite3.SQLITE_IOERR_READ
-        with pytest.raises(StorageError):
+        with pytest.raises(StorageError) as caught:
             await storage.list_entries("run")
+        assert caught.type is StorageError
         await storage.append("run", claim.epoch, 2, [b"two"], b"")
         assert await contents(storage) == [b"one", b"two"]
 
