@@ -9,11 +9,13 @@ from mutants_listing import LISTING
 from mutants_log import LOG
 from mutants_outside import FROM_OUTSIDE
 from mutants_sealing import SEALING
+from mutants_sqlite import SQLITE
 from mutants_steps import STRAIGHT
 from mutants_storage import STORAGE
 
 MUTANTS = (
     *STORAGE,
+    *SQLITE,
     *LOG,
     *LISTING,
     *COPIES,

@@ -131,7 +131,7 @@ STORAGE = (
     Mutant(
         name="the names of new folders are not synced in their parents",
         file=ROOT,
-        old="self.ops.fsync_folder(folder)",
+        old="ops.fsync_folder(folder)",
         new="pass",
         tests=(POWER_LOSS,),
     ),

@@ -193,6 +193,7 @@ async def test_a_damaged_page_never_makes_less_of_it(path, damage, times):
         "UPDATE entries SET epoch = 9 WHERE sequence = 3",
         "UPDATE entries SET size = 1 WHERE sequence = 3",
         "UPDATE entries SET data = x'00' WHERE sequence = 3",
+        "UPDATE entries SET data = x'0000000000' WHERE sequence = 3",
         "UPDATE entries SET data = 'text' WHERE sequence = 3",
         "UPDATE runs SET head = 4",
         "UPDATE runs SET epoch = 7",
@@ -213,6 +214,28 @@ async def test_rows_that_are_not_what_was_written(path, statement):
                 await storage.read("run", 1, 5 if "5" in statement else 3)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE pieces SET data = zeroblob(length(data))",
+        "UPDATE pieces SET data = 'text'",
+        "UPDATE pieces SET start = 1",
+        "DELETE FROM pieces",
+        "UPDATE blobs SET size = 100",
+        "DELETE FROM blobs",
+    ],
+)
+async def test_bytes_of_a_blob_that_are_not_what_was_written(path, statement):
+    async with SqliteStorage(path) as storage:
+        claim = await storage.acquire("run", "test")
+        await storage.write_part("run", claim.epoch, "b", 0, [b"bytes"])
+        await storage.finish_blob("run", claim.epoch, "b")
+    outside(path, statement)
+    async with SqliteStorage(path) as storage:
+        with pytest.raises(CorruptionError):
+            await storage.read_blob("run", "b")
+
+
 async def test_the_log_does_not_grow_without_bound(path):
     log = path.with_name("state.db-wal")
     longest = 0
@@ -230,7 +253,7 @@ async def test_many_small_commits_do_not_make_a_long_log(path):
         claim = await storage.acquire("run", "test")
         for number in range(1, 601):
             await storage.append("run", claim.epoch, number, [b"small"], b"")
-        assert path.with_name("state.db-wal").stat().st_size < WAL_BYTES // 2
+        assert path.with_name("state.db-wal").stat().st_size < WAL_BYTES // 5
 
 
 async def test_a_reader_that_stays_lets_the_log_grow_until_it_leaves(path):

@@ -255,11 +255,13 @@ async def test_a_forked_child_leaves_the_connections_of_its_parent_alone(path):
 
 @pytest.mark.may_block
 async def test_a_fork_waits_for_the_call_that_is_under_way(path):
-    begun, done = threading.Event(), []
+    begun, forking, done = threading.Event(), threading.Event(), []
+    os.register_at_fork(before=forking.set)
 
     def slow(file):
         begun.set()
-        for _ in range(200_000):
+        forking.wait()
+        for _ in range(2_000_000):
             pass
         done.append("the call")
 
@@ -309,5 +311,6 @@ async def test_a_claim_that_was_not_committed_is_nobodys(path):
         await storage.append("run", claim.epoch, 1, [b"one"], b"")
         await storage.release("run", claim.epoch)
         assert (await other.acquire("run", "another")).head == 1
+        assert len(os.listdir(f"{path}-owners")) == 1
         with pytest.raises(FencedError):
             await storage.append("run", claim.epoch, 2, [b"two"], b"")
