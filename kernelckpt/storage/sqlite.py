@@ -5,7 +5,7 @@ compared and moved in the one that adds the entry. Each commit is synced (WAL, s
 
     PATH                 the database; made by the first run
     PATH-wal, PATH-shm   SQLite's own, while somebody has it open: part of the database, not to be removed
-    PATH-owners/<token>  held with a lock by the owner of a run, for as long as it lives
+    PATH-owners/<token>  held with a lock by the owner of a run, for as long as it lives; what it acknowledged
     PATH-new-<random>    a database being made; left over when its maker was killed
 """
 
@@ -133,7 +133,7 @@ class SqliteStorage(StorageBackend):
             rows.add_entry(run, sequence, entry, meta)
             rows.put_run(structs.replace(run, head=sequence))
 
-        await self._own(run_id, epoch, add)
+        await self._own(run_id, epoch, add, head=sequence)
 
     async def list_entries(self, run_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[EntryInfo]:
         check_page(after, limit)
@@ -297,13 +297,22 @@ class SqliteStorage(StorageBackend):
         return await self._call(self._writer, partial(self._write, run_id, change, shrink=shrink))
 
     async def _own(
-        self, run_id: str, epoch: int, job: Callable[[Rows, RunRow], T], *, shrink: bool = False
+        self,
+        run_id: str,
+        epoch: int,
+        job: Callable[[Rows, RunRow], T],
+        *,
+        shrink: bool = False,
+        head: int = 0,
     ) -> T:
-        """Change something of a run as its owner."""
+        """Change something of a run as its owner; `head` is the entry that was added by it."""
 
         def own(file: SqliteFile) -> T:
             self._ownership.check(run_id, epoch)
-            return self._write(run_id, change, file, shrink=shrink)
+            done = self._write(run_id, change, file, shrink=shrink)
+            if head:
+                self._ownership.mark(run_id, head)
+            return done
 
         def change(rows: Rows, run: RunRow | None) -> T:
             if run is None:

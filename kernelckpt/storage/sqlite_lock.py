@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import zlib
 from contextlib import suppress
 
 from msgspec import Struct
 
 from kernelckpt.storage.file_ops import FileOps
-from kernelckpt.storage.file_owner import open_regular
+from kernelckpt.storage.file_owner import open_regular, read_file
+
+_HEAD_BYTES = 8
 
 
 class Held(Struct, frozen=True):
@@ -21,7 +24,8 @@ class Held(Struct, frozen=True):
 class OwnerFiles:
     """Locked files, each named after the token of a grant, which is never given twice.
 
-    They tell whether an owner is alive, and nothing more: whose entries count is decided in the database.
+    They tell whether an owner is alive, and what one that was killed had acknowledged; whose entries count is
+    decided in the database.
     """
 
     def __init__(self, ops: FileOps, database: str) -> None:
@@ -56,6 +60,20 @@ class OwnerFiles:
         finally:
             self._ops.close(fd)
 
+    def mark(self, held: Held, head: int) -> None:
+        """Keep in a file of one's own what was acknowledged; not synced, so it may be behind, never ahead."""
+        with suppress(OSError):  # without it only the diagnosis of a damaged log is weaker
+            self._ops.pwritev(held.fd, [_encoded(head)], 0)
+
+    def marked(self, token: int) -> int:
+        """What an owner that left without ceremony had acknowledged, as far as it is known."""
+        try:
+            data = read_file(self._ops, self._path(token))
+        except FileNotFoundError:
+            return 0
+        head = int.from_bytes(data[:_HEAD_BYTES], "big")
+        return head if data == _encoded(head) else 0
+
     def let_go(self, held: Held) -> None:
         """Remove a file of one's own, then let its lock go, also for forked children that inherited it."""
         self.remove(held.token)
@@ -84,3 +102,8 @@ class OwnerFiles:
 
     def _path(self, token: int) -> str:
         return f"{self._folder}/{token:016x}"
+
+
+def _encoded(head: int) -> bytes:
+    data = head.to_bytes(_HEAD_BYTES, "big")
+    return data + zlib.crc32(data).to_bytes(4, "big")

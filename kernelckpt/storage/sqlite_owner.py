@@ -43,6 +43,8 @@ class Ownership:
             with file.transaction(db, write=True):
                 rows = Rows(db, self._name)
                 run = rows.find_run(run_id) or RunRow(text_bytes(run_id), randbits(_BITS))
+                # The end of a damaged log looks like one that never was: what is lost is listed as missing.
+                run = structs.replace(run, head=max(run.head, self._files.marked(run.owner)))
                 claim = wanted or Claim(run.epoch + 1, run.head)
                 if claim.epoch < run.epoch or claim.head < run.head:
                     raise refusal.behind(self._name, run_id, run.epoch, run.head)
@@ -63,6 +65,11 @@ class Ownership:
         own = self._owned.get(run_id)
         if own is None or own.epoch != epoch or (run is not None and run.owner != own.held.token):
             raise refusal.fenced(self._name, run_id, epoch)
+
+    def mark(self, run_id: str, head: int) -> None:
+        """Keep outside of the database what was acknowledged."""
+        if own := self._owned.get(run_id):
+            self._files.mark(own.held, head)
 
     def refuse_alive(self, run_id: str, run: RunRow) -> None:
         """Raise `RunOwnedError` when the owner of a run is alive."""

@@ -175,6 +175,13 @@ SQLITE = (
         tests=(f"{CONFORMANCE}an_unfinished_blob_dies_with_its_owner",),
     ),
     Mutant(
+        name="what a killed owner had acknowledged is not asked",
+        file=OWNER,
+        old="max(run.head, self._files.marked(run.owner))",
+        new="run.head",
+        tests=(f"{CRASH}acknowledged_entries_that_a_damaged_log_hides_are_missed",),
+    ),
+    Mutant(
         name="a damaged id makes a run unknown",
         file=ROW,
         old="            if row := self._row(side, key):\n                self._run(row)\n",

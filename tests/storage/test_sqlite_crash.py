@@ -105,6 +105,26 @@ async def test_what_a_killed_owner_left_in_the_log_is_brought_into_the_database(
         assert outside(alone, "SELECT head FROM runs", "SELECT count(*) FROM entries") == [(30,), (30,)]
 
 
+@pytest.mark.parametrize("part", [0.3, 0.5, 0.9])
+async def test_acknowledged_entries_that_a_damaged_log_hides_are_missed(path, part):
+    child(KILLED, path).communicate()
+    log = path.with_name("state.db-wal")
+    data = bytearray(log.read_bytes())
+    data[int(len(data) * part)] ^= 1
+    log.write_bytes(data)
+    async with SqliteStorage(path) as storage:
+        claim = await storage.acquire("run", "the next")
+        assert claim.head == 30
+        *found, last = await storage.list_entries("run")
+        assert [entry.damage for entry in found] == [""] * (last.sequence - 1)
+        assert last.sequence <= 30
+        assert "missing" in last.damage
+        with pytest.raises(CorruptionError):
+            await storage.read("run", last.epoch, last.sequence)
+        await storage.append("run", claim.epoch, 31, [b"more"], b"")
+        assert [entry.sequence for entry in await storage.list_newest("run", limit=1)] == [31]
+
+
 async def everything(storage):
     """All that can be read, run by run."""
     found = {}
