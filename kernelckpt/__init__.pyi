@@ -1,5 +1,6 @@
 from . import errors
 from .abc import Clock, CommandHost, Commit, Hook, KernelHost, RuntimeHook, StorageBackend
+from .checkpoint.copy_run import CopyReport, copy_run
 from .checkpoint.hook import CheckpointHook
 from .checkpoint.load import load
 from .checkpoint.post import post_command
@@ -137,6 +138,7 @@ __all__ = [
     "ContextConfig",
     "ContextInheritance",
     "ContextSnapshot",
+    "CopyReport",
     "Deny",
     "Disposition",
     "Effect",
@@ -237,6 +239,7 @@ __all__ = [
     "VerifyReport",
     "WaitKind",
     "WaitReason",
+    "copy_run",
     "errors",
     "load",
     "open_storage",

@@ -27,7 +27,8 @@ KernelCkptError
 │   ├── StorageFullError        no space, no quota, no descriptor left
 │   ├── SyncFailedError         a sync failed: what was written there may be lost
 │   ├── NotFoundError           no such run, entry or blob
-│   └── UnknownOutcomeError     an append may or may not have happened
+│   ├── UnknownOutcomeError     an append may or may not have happened
+│   └── UnfinishedCopyError     copying the run to here was not finished
 ├── OwnershipError              the run belongs to somebody else
 │   ├── RunOwnedError           its owner is alive
 │   └── FencedError             a later owner took the run over
@@ -265,6 +266,10 @@ class NotFoundError(StorageError):
 
 class UnknownOutcomeError(StorageError):
     """The answer to an append was lost: read the number back before anything else."""
+
+
+class UnfinishedCopyError(StorageError):
+    """Copying the run to here was not finished: what is there is an older state of it, or part of one."""
 
 
 class OwnershipError(KernelCkptError):

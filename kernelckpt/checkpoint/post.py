@@ -11,6 +11,7 @@ from kernelckpt.codec.posted import command_name, decode_reply, encode_posted, r
 from kernelckpt.kernel.argument import kept
 from kernelckpt.kernel.clock import SystemClock
 from kernelckpt.log import list_checkpoints
+from kernelckpt.log.unfinished_copy import refuse_unfinished
 from kernelckpt.model.command import Command, CommandOutcome, PostedCommand
 
 _PAUSE = 0.1
@@ -45,9 +46,11 @@ async def post_command(
         NotFoundError: no such run.
         InvalidValueError: it cannot be kept exactly, or is larger than 8 MiB.
         EncryptionError: the run is not encrypted with a key at hand, or should be.
+        UnfinishedCopyError: copying the run to here was not finished.
         StorageError: the storage cannot be used.
     """
     codec, clock = Codec(keys), clock or SystemClock()
+    await refuse_unfinished(storage, run_id)  # what only the copy had would be removed when copying goes on
     await _check_keys(storage, run_id, codec)
     posted = PostedCommand(str(uuid4()), command, clock.wall_ms(), wants_reply=wait > 0)
     posted = kept(posted, PostedCommand, "command")

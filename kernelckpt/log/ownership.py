@@ -9,6 +9,7 @@ import anyio
 
 from kernelckpt.abc import Claim, Clock, StorageBackend
 from kernelckpt.errors import KernelCkptError, RunOwnedError
+from kernelckpt.log.unfinished_copy import refuse_unfinished
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
@@ -21,11 +22,13 @@ async def acquire(
 
     Raises:
         RunOwnedError: the owner is still alive; `holder` says who it is.
+        UnfinishedCopyError: copying the run to here was not finished.
         StorageError: the storage cannot be used.
     """
     patience = clock.monotonic() + owner_wait
     pause = _FIRST_PAUSE
     while True:
+        await refuse_unfinished(storage, run_id)  # an owner's epoch would keep the copy from going on
         try:
             return await _claim(storage, run_id, holder, takeover=takeover)
         except RunOwnedError:

@@ -19,6 +19,7 @@ from kernelckpt.log.options import LogStats
 from kernelckpt.log.state_reader import Later, StateReader
 from kernelckpt.log.stream_references import StreamReferences
 from kernelckpt.log.time_slice import READ_SECONDS, TimeSlice
+from kernelckpt.log.unfinished_copy import refuse_unfinished, source_of_unfinished
 from kernelckpt.log.unread_streams import UnreadStreams
 
 OnCorruption: TypeAlias = Literal["refuse", "fall_back"]
@@ -137,7 +138,9 @@ async def read_run(
         NotFoundError: no such run, or no such checkpoint (any more).
         CorruptionError: something is damaged or missing; `lost` says what would be lost without it.
         UnsupportedVersionError: it was written by a newer version.
+        UnfinishedCopyError: copying it to here was not finished.
     """
+    await refuse_unfinished(storage, run_id)
     for attempt in range(_TRIES):
         reading = _Reading(storage, run_id, head, codec, later)
         try:
@@ -160,6 +163,8 @@ async def is_current(storage: StorageBackend, loaded: LoadedRun, head: int, code
     newest = await Listing(storage, loaded.run_id, codec).newest()
     if newest is None or newest.meta is None or newest.damage or loaded.notes or loaded.bad_bases:
         return False
+    if await source_of_unfinished(storage, loaded.run_id) is not None:
+        return False  # reading it again says so
     tip = Tip(newest.info.epoch, newest.info.sequence, newest.meta.digest)
     return tip == loaded.tip and newest.info.sequence == loaded.newest >= head
 
