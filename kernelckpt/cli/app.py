@@ -15,7 +15,7 @@ from typing_extensions import override
 from kernelckpt.cli.exit_code import EXPLAINED
 
 # "\b" keeps typer from filling the lines of the paragraph after it.
-_HELP = f"""Look at the checkpoints of agent kernels, tell a run something, check it, prune it; see a demo.
+_HELP = f"""Look at the checkpoints of agent kernels, tell a run something, check it, prune it, copy it.
 
 Storages are URLs such as file:./state; KERNELCKPT_STORAGE names the one to use by default.
 
@@ -35,15 +35,22 @@ COMMANDS = {
     "verify": "Read and check all that is kept.",
     "prune": "Remove what no kept checkpoint needs.",
     "rekey": "Encrypt a run anew with the active key.",
+    "copy": "Copy a run to another storage.",
+    "export": "Copy a run into one file.",
+    "import": "Copy the runs of such a file to a storage.",
     "demo": "Survey a source tree through kills, and compare.",
 }
 """What each command does, in the first words of its own help; its module is imported when it is called."""
+
+_NAMES = {"import": "import_runs"}
+"""The module and function of a command that Python lets nothing be named after."""
 
 
 @cache
 def _command(name: str) -> Any:
     alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    alone.command(name)(getattr(import_module(f"kernelckpt.cli.{name}"), name))
+    python_name = _NAMES.get(name, name)
+    alone.command(name)(getattr(import_module(f"kernelckpt.cli.{python_name}"), python_name))
     return typer.main.get_command(alone)
 
 

@@ -33,9 +33,9 @@ def run_with_storage(url: str, work: Work) -> NoReturn:
     run(with_storage)
 
 
-def run(work: Callable[[], Awaitable[ExitCode | None]]) -> NoReturn:
-    """Do work that needs no storage, and leave with the exit code."""
-    raise typer.Exit(_run(work) or ExitCode.OK)
+def run(work: Callable[[], Awaitable[ExitCode | None]], *, interrupted: str = "interrupted") -> NoReturn:
+    """Do work that opens what it needs, and leave with the exit code; `interrupted` is said after Ctrl-C."""
+    raise typer.Exit(_run(work, interrupted) or ExitCode.OK)
 
 
 def print_json(data: Any) -> None:
@@ -44,7 +44,7 @@ def print_json(data: Any) -> None:
     typer.echo(json.dumps(data, indent=2, ensure_ascii=not is_unicode))
 
 
-def _run(work: Callable[[], Awaitable[ExitCode | None]]) -> ExitCode | None:
+def _run(work: Callable[[], Awaitable[ExitCode | None]], interrupted: str) -> ExitCode | None:
     try:
         code = anyio.run(work)
         sys.stdout.flush()
@@ -52,7 +52,7 @@ def _run(work: Callable[[], Awaitable[ExitCode | None]]) -> ExitCode | None:
         _print_error(error)
         return exit_code_of(error)
     except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
+        typer.echo(interrupted, err=True)
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # What is still buffered must not fail once more when the interpreter flushes it at its end.

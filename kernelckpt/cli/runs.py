@@ -25,6 +25,7 @@ from kernelckpt.cli.table import Column, first, print_left_out, print_table
 from kernelckpt.codec.codec import Codec
 from kernelckpt.errors import EncryptionError, FormatError, NotFoundError
 from kernelckpt.log import CheckpointInfo, list_checkpoints
+from kernelckpt.log.unfinished_copy import source_of_unfinished
 
 _COLUMNS = (
     Column("RUN"),
@@ -72,6 +73,9 @@ async def _facts(storage: StorageBackend, run_id: str, codec: Codec) -> list[dic
         return []
     except (FormatError, EncryptionError) as error:
         note = error.message
+    source = await source_of_unfinished(storage, run_id)
+    if source is not None:
+        note = f"copying it from {source} was not finished"
     return [{"run": run_id, **_newest_facts(newest), "note": note or (newest.damage if newest else "")}]
 
 
