@@ -108,6 +108,9 @@ def claim_run_as(run: RunFolder, run_id: str, holder: str, claim: Claim) -> int:
         if newest == claim.epoch:
             fd = renew_epoch(run.ops, run.path, newest, holder, view.starts.get(newest))
         else:
+            # An entry that the power takes along could not be written again once a later epoch is claimed.
+            sync_found(run, view)
+            sync_folder(run.ops, run.path)
             fd = claim_epoch(run.ops, run.path, claim.epoch, holder)
         if fd is not None:
             return fd
@@ -177,6 +180,8 @@ class RunClaim:
         if self.epoch not in view.starts:
             self._begin_epoch(view)
         self.check()
+        if self.head and self.head == view.mark.removed:
+            self._write_removed(self.head)  # who wrote it may have been killed before it was durable
 
     def _begin_epoch(self, view: RunView) -> None:
         never = [epoch for epoch in view.unbegun if epoch < self.epoch]

@@ -4,7 +4,9 @@ from mutant import Mutant
 
 CLAIM, EPOCH = "storage/file_claim.py", "storage/file_epoch.py"
 ACQUIRE_AS = "tests/storage/test_file_acquire_as.py::test_"
-NEIGHBOURS = "tests/faults/test_ownership_interleavings.py::test_every_order_with_one_interruption"
+CRASHES = "tests/faults/test_copy_crashes.py::test_kills_and_then_power_losses"
+COPY, SOURCE, TARGET = (f"checkpoint/copy_{name}.py" for name in ("run", "source", "target"))
+COPIED = "tests/checkpoint/test_copy.py::test_"
 
 COPIES = (
     Mutant(
@@ -71,5 +73,131 @@ COPIES = (
         old="if not ops.lock(old) or ops.stat(path).inode != ops.fstat(old).inode:",
         new="if False:",
         tests=(ACQUIRE_AS + "of_two_that_go_on_in_one_epoch_one_does",),
+    ),
+    Mutant(
+        name="numbers left out that were noted by a killed copy are not made durable",
+        file=CLAIM,
+        old="if self.head and self.head == view.mark.removed:",
+        new="if False:",
+        tests=(CRASHES,),
+    ),
+    Mutant(
+        name="a later epoch is claimed before what was found is durable",
+        file=CLAIM,
+        old="            sync_found(run, view)\n            sync_folder(run.ops, run.path)\n",
+        new="",
+        tests=(CRASHES,),
+    ),
+    Mutant(
+        name="a copy is not marked until it is whole",
+        file=TARGET,
+        old="if await self.mark() is None:",
+        new="if False:",
+        tests=(COPIED + "a_copy_that_is_broken_off_anywhere_is_gone_on_with",),
+    ),
+    Mutant(
+        name="the mark is taken away before all is compared",
+        file=COPY,
+        old="        await self._compare(cut)\n        await self.target.finish()",
+        new="        await self.target.finish()\n        await self._compare(cut)",
+        tests=(COPIED + "a_target_that_does_not_keep_what_it_is_given_is_found_out",),
+    ),
+    Mutant(
+        name="entries are not read back",
+        file=COPY,
+        old="if await self.target.digest(theirs) != await self._source.digest(ours):",
+        new="if False:",
+        tests=(COPIED + "a_target_that_does_not_keep_what_it_is_given_is_found_out",),
+    ),
+    Mutant(
+        name="blobs are not read back",
+        file=COPY,
+        old="if not is_there or await",
+        new="if not is_there and await",
+        tests=(COPIED + "a_target_that_does_not_keep_what_it_is_given_is_found_out",),
+    ),
+    Mutant(
+        name="another run of that id is gone on with",
+        file=COPY,
+        old="if ours is not None and not is_same(ours, theirs):",
+        new="if False:",
+        tests=(COPIED + "another_run_of_that_id_is_not_touched",),
+    ),
+    Mutant(
+        name="a copy that went on by itself is gone on with",
+        file=COPY,
+        old="if ours is None and number > newest:",
+        new="if False:",
+        tests=(COPIED + "a_copy_that_went_on_by_itself_is_not_touched",),
+    ),
+    Mutant(
+        name="what has nothing in common with the source is gone on with",
+        file=COPY,
+        old="return self._has_begun or await self.target.mark() == self._source.storage.name",
+        new="return True",
+        tests=(COPIED + "what_has_nothing_in_common_with_the_source_any_more_is_not_touched",),
+    ),
+    Mutant(
+        name="an interrupted copy whose source was pruned since is refused",
+        file=COPY,
+        old="return self._has_begun or await self.target.mark() == self._source.storage.name",
+        new="return self._has_begun",
+        tests=(COPIED + "an_interrupted_copy_whose_source_was_pruned_since_is_gone_on_with",),
+    ),
+    Mutant(
+        name="a command that is taken from the inbox while it is looked at is lost",
+        file=SOURCE,
+        old="if all(message.message_id in after for message in before):",
+        new="if True:",
+        tests=(COPIED + "a_command_that_is_taken_meanwhile_is_neither_lost_nor_done_twice",),
+    ),
+    Mutant(
+        name="a command that was taken in the source stays in the copy",
+        file=TARGET,
+        old="        if gone:\n",
+        new="        if False:\n",
+        tests=(COPIED + "a_command_that_was_taken_since_is_not_done_again_by_the_copy",),
+    ),
+    Mutant(
+        name="an entry whose answer was lost is added again",
+        file=TARGET,
+        old="if await self._has(entry):",
+        new="if False:",
+        tests=(COPIED + "an_answer_that_was_lost_is_asked_for_again",),
+    ),
+    Mutant(
+        name="a large blob is read at once",
+        file=SOURCE,
+        old="offset=offset, length=PART_BYTES)",
+        new="offset=offset)",
+        tests=(COPIED + "a_large_blob_is_never_held_whole",),
+    ),
+    Mutant(
+        name="damage that is listed is copied",
+        file=SOURCE,
+        old="            if entry.damage:\n",
+        new="            if False:\n",
+        tests=(COPIED + "listed_damage_is_found_before_anything_is_copied",),
+    ),
+    Mutant(
+        name="half a copy is read",
+        file="log/read_run.py",
+        old="    await refuse_unfinished(storage, run_id)\n",
+        new="",
+        tests=(COPIED + "a_copy_that_is_broken_off_anywhere_is_gone_on_with",),
+    ),
+    Mutant(
+        name="a kernel takes half a copy that was killed while it waited",
+        file="log/ownership.py",
+        old="        await refuse_unfinished(storage, run_id)",
+        new="        pass",
+        tests=(COPIED + "a_kernel_that_waits_for_a_copy_does_not_take_half_of_it",),
+    ),
+    Mutant(
+        name="commands are posted to half a copy, and removed when it is gone on with",
+        file="checkpoint/post.py",
+        old="    await refuse_unfinished(storage, run_id)",
+        new="    pass",
+        tests=(COPIED + "a_copy_that_is_broken_off_anywhere_is_gone_on_with",),
     ),
 )
