@@ -164,33 +164,43 @@ def test_half_a_copy_is_of_no_use_and_gone_on_with(url, tmp_path):
     assert states(half) == states(url)
 
 
-INTERRUPTED = """
+STOPPED = """
 import sys
 import anyio
 from kernelckpt.cli.app import main
-from kernelckpt import SqliteStorage
+from kernelckpt import FileStorage, SqliteStorage
 
-async def append(self, *arguments):
-    print("ready", flush=True)
-    await anyio.sleep_forever()
+def stopping(add):
+    async def append(self, run_id, epoch, sequence, entry, meta):
+        await add(self, run_id, epoch, sequence, entry, meta)
+        if sequence == 3:
+            print("ready", flush=True)
+            await anyio.sleep_forever()
+    return append
 
-SqliteStorage.append = append
-sys.argv = ["kernelckpt", "export", sys.argv[1], "out.db"]
+for kind in (FileStorage, SqliteStorage):
+    kind.append = stopping(kind.append)
+sys.argv = ["kernelckpt", "copy", *sys.argv[1:]]
 main()
 """
 
 
-def test_an_interruption_says_how_to_go_on(url, tmp_path):
-    with subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED, RUN], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
-    ) as process:
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("kind", ["file", "sqlite"])
+def test_a_copy_that_is_interrupted_or_killed_is_gone_on_with(url, tmp_path, kind, ending):
+    target = f"{kind}:{tmp_path}/target"
+    command = [sys.executable, "-c", STOPPED, RUN, url, target]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"ready\n"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(ending)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err.decode().splitlines()[0].startswith("interrupted: what is copied is kept")
-    assert call("export", RUN, "out.db").code == 0
-    assert states(f"sqlite:{tmp_path}/out.db") == states(url)
+    if ending == signal.SIGINT:
+        assert process.returncode == 130
+        assert err.decode().startswith("interrupted: what is copied is kept, and the same command goes on")
+    assert call("show", RUN, "--storage", target).code == 6
+    done = call("copy", RUN, url, target, "--json")
+    assert (done.code, done.data["entries"] - done.data["new_entries"]) == (0, 3)
+    assert states(target) == states(url)
 
 
 def test_an_empty_file_of_runs(url, tmp_path):
