@@ -1,6 +1,7 @@
 from .file import FileStorage
 from .memory import MemoryState, MemoryStorage
 from .metered import CallMeasure, CallTotals, MeteredStorage
+from .postgres import PostgresStorage
 from .read_only import ReadOnlyStorage
 from .retrying import RetryingStorage
 from .sqlite import SqliteStorage
@@ -13,6 +14,7 @@ __all__ = [
     "MemoryState",
     "MemoryStorage",
     "MeteredStorage",
+    "PostgresStorage",
     "ReadOnlyStorage",
     "RetryingStorage",
     "SqliteStorage",

@@ -1,0 +1,3 @@
+"""The servers that tests may ask for."""
+
+from postgres_server import postgres_server  # noqa: F401

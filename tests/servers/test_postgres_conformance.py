@@ -1,0 +1,21 @@
+"""The conformance suite over PostgreSQL."""
+
+import uuid
+
+import pytest
+
+from kernelckpt.storage.postgres import open_postgres
+from kernelckpt.testing import StorageConformance
+
+pytestmark = pytest.mark.servers
+
+
+class TestPostgresStorage(StorageConformance):
+    @pytest.fixture
+    def storage_factory(self, postgres_server):
+        url = postgres_server.url(f"conformance {uuid.uuid4().hex}".replace(" ", "_"))
+
+        async def open_client():
+            return await open_postgres(url)
+
+        return open_client
