@@ -22,7 +22,7 @@ _HINTS = (
     ("28", "check the user and the password (PGPASSWORD, ~/.pgpass or the URL), and pg_hba.conf"),
     ("3D000", "create the database, or name another one in the URL"),
     ("42501", "grant the role USAGE on the schema, and SELECT, INSERT, UPDATE, DELETE on its tables"),
-    ("3F", "the schema was removed, or is not one of kernelckpt's: name another one by ?schema="),
+    ("3F", "the schema was removed, or grant the role USAGE on it"),
     ("42", "the schema was changed, or is not one of kernelckpt's: name another one by ?schema="),
     ("25006", "it takes no writes: a read replica, or default_transaction_read_only is on; name the primary"),
     ("53100", "free space on the server"),

@@ -93,7 +93,8 @@ SCHEMA_EXISTS = "SELECT FROM pg_namespace WHERE nspname = $1"
 TABLES_EXIST = "SELECT to_regclass('kernelckpt') IS NOT NULL AS exist"
 UNLOGGED = """
 SELECT relname::text FROM pg_class
-WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND relpersistence <> 'p'
+WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
+    AND relkind = 'r' AND relpersistence <> 'p'
     AND relname IN ('runs', 'entries', 'blobs', 'parts', 'inbox')
 """
 

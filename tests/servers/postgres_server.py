@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,14 @@ class PostgresServer(ServerProcess):
     def stop(self, how=signal.SIGINT):
         """End it, by default without waiting for clients."""
         super().stop(how)
+
+    def kill(self):
+        """`kill -9` of the server and of all processes that it has begun, as a power loss would end them."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        super().kill()
+        for child in map(int, children.split()):
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
 
     def url(self, schema="kernelckpt", *, port=None, user="postgres", database="postgres", **options):
         """The URL of a storage on it, perhaps through another port."""
