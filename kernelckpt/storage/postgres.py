@@ -17,29 +17,27 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from anyio import move_on_after, to_thread
+from anyio import move_on_after
 
 from kernelckpt.abc import BlobInfo, Claim, EntryInfo, PostedMessage, StorageBackend
 from kernelckpt.errors import CorruptionError, FencedError, InvalidValueError, UnknownOutcomeError
 from kernelckpt.storage import postgres_sql as sql
 from kernelckpt.storage import refusal
 from kernelckpt.storage.check import check_entry, check_name, check_page, check_part, check_range
+from kernelckpt.storage.postgres_blob import Blobs
 from kernelckpt.storage.postgres_error import DRIVER_ERRORS, was_answered
 from kernelckpt.storage.postgres_line import PostgresServer
 from kernelckpt.storage.postgres_schema import prepare_schema
 from kernelckpt.storage.postgres_session import Owned, OwnerSession, Readers
 from kernelckpt.storage.postgres_url import PostgresUrl
+from kernelckpt.storage.postgres_value import joined, to_bytes, to_text
 
 T = TypeVar("T")
 
 _ENTRY_BYTES = 512 * 1024 * 1024
 """The largest entry: the server takes less than 1 GiB at once."""
-_WINDOW_BYTES = 8 * 1024 * 1024
-"""How much of a blob is read at once."""
-_THREAD_BYTES = 1024 * 1024
-"""What is larger is joined in a thread, which gives the interpreter away meanwhile."""
-_FAR = 2**30
-"""Further into an entry than there can be bytes."""
+_FAR = 2**62
+"""Further than there can be bytes, or entries."""
 _CLOSE_SECONDS = 5.0
 
 
@@ -77,6 +75,7 @@ class PostgresStorage(StorageBackend):
         self._server = server
         self._readers = readers
         self._session = OwnerSession(server, readers)
+        self._blobs = Blobs(server.name, readers, self._session)
         self._owned: dict[str, Owned] = {}
         self._calls: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -109,7 +108,7 @@ class PostgresStorage(StorageBackend):
 
         async def add(_: int) -> None:
             owned = self._claimed(run_id, epoch)
-            if not await self._append(owned, sequence, meta, await _joined(entry)):
+            if not await self._append(owned, sequence, meta, await joined(entry)):
                 raise await self._why_not(owned, sequence)
 
         await self._call(add)
@@ -124,8 +123,8 @@ class PostgresStorage(StorageBackend):
         self, run_id: str, epoch: int, sequence: int, *, offset: int = 0, length: int | None = None
     ) -> bytes:
         check_range(offset, length)
-        wanted = (min(offset, _FAR), _FAR if length is None else min(length, _FAR))
-        rows = await self._rows(sql.READ, _bytes(run_id), epoch, sequence, *wanted)
+        wanted = (min(offset, _ENTRY_BYTES), _ENTRY_BYTES if length is None else min(length, _ENTRY_BYTES))
+        rows = await self._rows(sql.READ, to_bytes(run_id), epoch, sequence, *wanted)
         if not rows:
             raise refusal.no_entry(self.name, epoch, sequence)
         piece: bytes = rows[0]["piece"]
@@ -134,65 +133,46 @@ class PostgresStorage(StorageBackend):
     async def write_part(self, run_id: str, epoch: int, name: str, index: int, data: Sequence[bytes]) -> None:
         check_name(name, "blob name")
         check_part(index, index, data)
-
-        async def write(number: int) -> None:
-            owned = self._claimed(run_id, epoch)
-            async with self._session.turn(owned):
-                pass  # it is alive; the part goes another way, so that appends need not wait for it
-            part = await _joined(data)
-            values = (owned.id, epoch, _bytes(name), index, part)
-            if not await self._readers.fetch(sql.WRITE_PART, *values):
-                blob = await self._blob(owned, name)
-                if not (number and blob["ours"] and blob["parts"] == index + 1):
-                    check_part(index, blob["parts"] or 0, data)
-                    raise refusal.fenced(self.name, run_id, epoch)
-
-        await self._call(write)
+        await self._call(
+            lambda number: self._blobs.write(
+                self._claimed(run_id, epoch), name, index, data, again=bool(number)
+            )
+        )
 
     async def finish_blob(self, run_id: str, epoch: int, name: str) -> BlobInfo:
-        async def finish(number: int) -> BlobInfo:
-            owned = self._claimed(run_id, epoch)
-            async with self._session.turn(owned) as line:
-                rows = await line.fetch(sql.FINISH_BLOB, owned.id, epoch, _bytes(name))
-            if not rows:
-                blob = await self._blob(owned, name, finished=bool(number))
-                if not blob["whole"]:
-                    raise refusal.no_parts(self.name, name)
-                rows = [blob]
-            return BlobInfo(name, rows[0]["size"])
-
-        return await self._call(finish)
+        return await self._call(
+            lambda number: self._blobs.finish(self._claimed(run_id, epoch), name, again=bool(number))
+        )
 
     async def read_blob(self, run_id: str, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         check_range(offset, length)
+        start = offset = min(offset, _FAR)
+        end = _FAR if length is None else min(offset + length, _FAR)
         pieces: list[bytes] = []
-        start = offset
-        size = end = offset + 1
-        while start < end:
-            stop = start + _WINDOW_BYTES if length is None else min(start + _WINDOW_BYTES, offset + length)
-            rows = await self._rows(
-                sql.READ_BLOB, _bytes(run_id), _bytes(name), min(start, 2**62), min(stop, 2**62)
-            )
+        while True:
+            stop = min(start + sql.PIECE_BYTES, end)
+            rows = await self._rows(sql.READ_BLOB, to_bytes(run_id), to_bytes(name), start, stop)
             if not rows:
                 raise refusal.no_blob(self.name, name)
-            size = rows[0]["size"]
-            end = size if length is None else min(size, offset + length)
             pieces += [row["piece"] for row in rows if row["piece"] is not None]
+            end = min(end, rows[0]["size"])
+            if stop >= end:
+                break
             start = stop
         if sum(map(len, pieces)) != max(0, end - offset):
             raise CorruptionError(f"{self.name}: bytes of blob {name!r} are missing", lost=[f"blob {name!r}"])
-        return await _joined(pieces)
+        return await joined(pieces)
 
     async def list_blobs(self, run_id: str) -> Sequence[BlobInfo]:
-        rows = await self._rows(sql.LIST_BLOBS, _bytes(run_id))
+        rows = await self._rows(sql.LIST_BLOBS, to_bytes(run_id))
         self._refuse_missing(run_id, rows)
-        found = [BlobInfo(_text(name), size) for name, size in rows if name is not None]
+        found = [BlobInfo(to_text(name), size) for name, size in rows if name is not None]
         return sorted(found, key=lambda blob: blob.name)
 
     async def delete(
         self, run_id: str, epoch: int, *, entries: Sequence[EntryInfo] = (), blobs: Sequence[str] = ()
     ) -> None:
-        numbers, names = [entry.sequence for entry in entries], [_bytes(name) for name in blobs]
+        numbers, names = [entry.sequence for entry in entries], [to_bytes(name) for name in blobs]
 
         async def remove(_: int) -> None:
             owned = self._claimed(run_id, epoch)
@@ -205,40 +185,40 @@ class PostgresStorage(StorageBackend):
 
     async def post(self, run_id: str, message_id: str, data: bytes) -> bool:
         check_name(message_id, "message id")
-        call = uuid4()
+        names, call = (to_bytes(run_id), to_bytes(message_id)), uuid4()
 
         async def add(number: int) -> bool:
-            rows = await self._readers.fetch(sql.POST, _bytes(run_id), _bytes(message_id), data, call)
+            rows = await self._readers.fetch(sql.POST, *names, data, call)
             self._refuse_missing(run_id, rows)
             if rows[0]["added"] or not number:
                 return bool(rows[0]["added"])
-            return bool(await self._readers.fetch(sql.POSTED_BY, _bytes(run_id), _bytes(message_id), call))
+            return bool(await self._readers.fetch(sql.POSTED_BY, *names, call))
 
         return await self._call(add)
 
     async def posted(self, run_id: str) -> Sequence[PostedMessage]:
-        rows = await self._rows(sql.POSTED, _bytes(run_id))
+        rows = await self._rows(sql.POSTED, to_bytes(run_id))
         self._refuse_missing(run_id, rows)
-        return [PostedMessage(_text(name), number, data) for name, number, data in rows if name is not None]
+        return [PostedMessage(to_text(name), number, data) for name, number, data in rows if name is not None]
 
     async def delete_posted(self, run_id: str, message_ids: Sequence[str]) -> None:
-        names = [_bytes(message_id) for message_id in message_ids]
-        self._refuse_missing(run_id, await self._rows(sql.DELETE_POSTED, _bytes(run_id), names))
+        names = [to_bytes(message_id) for message_id in message_ids]
+        self._refuse_missing(run_id, await self._rows(sql.DELETE_POSTED, to_bytes(run_id), names))
 
     async def list_runs(self) -> Sequence[str]:
-        return sorted(_text(name) for (name,) in await self._rows(sql.LIST_RUNS))
+        return sorted(to_text(name) for (name,) in await self._rows(sql.LIST_RUNS))
 
     async def delete_run(self, run_id: str) -> None:
         async def remove(number: int) -> None:
             async with self._readers.line() as line, line.transaction():
-                rows = await line.fetch(sql.LOCK_RUN, _bytes(run_id))
+                rows = await line.fetch(sql.LOCK_RUN, to_bytes(run_id))
                 if not rows and number:
                     return
                 self._refuse_missing(run_id, rows)
                 run = Owned(rows[0]["id"], rows[0]["epoch"], run_id)
                 (probe,) = await line.fetch(sql.PROBE, run.id, run.epoch)
                 if not probe["free"] or self._owned.get(run_id) == run:
-                    raise refusal.owned(run_id, _text(rows[0]["holder"]))
+                    raise refusal.owned(run_id, to_text(rows[0]["holder"]))
                 await line.fetch(sql.DELETE_RUN, run.id)
 
         await self._call(remove)
@@ -273,7 +253,7 @@ class PostgresStorage(StorageBackend):
         return await self._call(lambda _: self._readers.fetch(statement, *values))
 
     async def _acquire(self, run_id: str, holder: str, claim: Claim | None, *, ask: bool) -> Claim:
-        owned, granted = await self._session.acquire(run_id, _bytes(holder), claim, ask=ask)
+        owned, granted = await self._session.acquire(run_id, holder, claim, ask=ask)
         self._owned[run_id] = owned
         return granted
 
@@ -302,25 +282,11 @@ class PostgresStorage(StorageBackend):
                 with suppress(FencedError):  # an append in doubt is over once the lock is held
                     async with self._session.turn(owned):
                         pass
-            return await self._readers.fetch(statement, _bytes(run_id), min(after, 2**62), min(limit, 2**62))
+            return await self._readers.fetch(statement, to_bytes(run_id), min(after, _FAR), min(limit, _FAR))
 
         rows = await self._call(read)
         self._refuse_missing(run_id, rows)
         return [EntryInfo(*row) for row in rows if row["sequence"] is not None]
-
-    async def _blob(self, owned: Owned, name: str, *, finished: bool = False) -> Any:
-        """What is known of a blob that could not be written.
-
-        Raises:
-            FencedError: that is because the epoch is over.
-            InvalidValueError: the name was used before; not when this call may have `finished` it.
-        """
-        rows = await self._readers.fetch(sql.BLOB, owned.id, owned.epoch, _bytes(name))
-        if not rows or not rows[0]["owned"]:
-            raise refusal.fenced(self.name, owned.run_id, owned.epoch)
-        if rows[0]["whole"] and not (finished and rows[0]["ours"]):
-            raise refusal.name_taken(name)
-        return rows[0]
 
     def _claimed(self, run_id: str, epoch: int) -> Owned:
         owned = self._owned.get(run_id)
@@ -331,17 +297,3 @@ class PostgresStorage(StorageBackend):
     def _refuse_missing(self, run_id: str, rows: Sequence[Any]) -> None:
         if not rows:
             raise refusal.no_run(self.name, run_id)
-
-
-async def _joined(pieces: Sequence[bytes]) -> bytes:
-    if len(pieces) > 1 and sum(map(len, pieces)) > _THREAD_BYTES:
-        return await to_thread.run_sync(b"".join, pieces)
-    return b"".join(pieces)
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogatepass")

@@ -15,6 +15,7 @@ from kernelckpt.storage import postgres_sql as sql
 from kernelckpt.storage import refusal
 from kernelckpt.storage.postgres_error import DRIVER_ERRORS
 from kernelckpt.storage.postgres_line import Line, PostgresServer
+from kernelckpt.storage.postgres_value import to_bytes, to_text
 
 _READERS = 4
 _KEPT = 2
@@ -115,7 +116,7 @@ class OwnerSession:
             yield line
 
     async def acquire(
-        self, run_id: str, holder: bytes, claim: Claim | None, *, ask: bool
+        self, run_id: str, holder: str, claim: Claim | None, *, ask: bool
     ) -> tuple[Owned, Claim]:
         """Grant a run to this client: under the claim, or under the next epoch at the head.
 
@@ -125,10 +126,9 @@ class OwnerSession:
             claim: what `acquire_as` was given.
             ask: refuse when the run's owner is alive.
         """
-        name = run_id.encode("utf-8", "surrogatepass")
         async with self.turn() as line:
             async with line.transaction():
-                run = await self._locked_run(line, name)
+                run = await self._locked_run(line, to_bytes(run_id))
                 granted = claim or Claim(run["epoch"] + 1, run["head"])
                 if granted.epoch < run["epoch"] or granted.head < run["head"]:
                     raise refusal.behind(self._server.name, run_id, run["epoch"], run["head"])
@@ -138,9 +138,9 @@ class OwnerSession:
                     and present not in self._held
                     and not (await line.fetch(sql.PROBE, present.id, present.epoch))[0]["free"]
                 ):
-                    raise refusal.owned(run_id, run["holder"].decode("utf-8", "surrogatepass"))
+                    raise refusal.owned(run_id, to_text(run["holder"]))
                 owned = Owned(run["id"], granted.epoch, run_id)
-                await line.fetch(sql.GRANT, owned.id, owned.epoch, granted.head, holder)
+                await line.fetch(sql.GRANT, owned.id, owned.epoch, granted.head, to_bytes(holder))
                 if owned not in self._held:
                     await line.fetch(sql.HOLD, owned.id, owned.epoch)
             for other in [held for held in self._held if held.run_id == run_id and held != owned]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+PIECE_BYTES = 1024 * 1024
+"""The largest row of a blob: what is sent and read at once, so that the event loop is not held for long."""
+
 TABLES = """
 CREATE TABLE kernelckpt (version integer NOT NULL);
 CREATE TABLE runs (
@@ -31,12 +34,12 @@ CREATE TABLE blobs (
 );
 CREATE UNIQUE INDEX blobs_written ON blobs (run, sha256(name), epoch);
 CREATE UNIQUE INDEX blobs_whole ON blobs (run, sha256(name)) WHERE whole;
-CREATE TABLE parts (
+CREATE TABLE pieces (
     blob bigint NOT NULL REFERENCES blobs ON DELETE CASCADE,
-    number integer NOT NULL,
     start bigint NOT NULL,
+    part integer NOT NULL,
     data bytea NOT NULL,
-    PRIMARY KEY (blob, number)
+    PRIMARY KEY (blob, start, part)
 );
 CREATE TABLE inbox (
     run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
@@ -48,7 +51,7 @@ CREATE TABLE inbox (
 );
 CREATE UNIQUE INDEX inbox_name ON inbox (run, sha256(name));
 ALTER TABLE entries ALTER COLUMN data SET STORAGE EXTERNAL;
-ALTER TABLE parts ALTER COLUMN data SET STORAGE EXTERNAL;
+ALTER TABLE pieces ALTER COLUMN data SET STORAGE EXTERNAL;
 ALTER TABLE inbox ALTER COLUMN data SET STORAGE EXTERNAL;
 INSERT INTO kernelckpt VALUES (1);
 """
@@ -68,7 +71,7 @@ SELECT set_config('search_path', quote_ident($1), false),
         false),
     set_config('default_transaction_isolation', 'read committed', false),
     set_config('statement_timeout', $2, false),
-    set_config('idle_in_transaction_session_timeout', '5s', false),
+    set_config('idle_in_transaction_session_timeout', $2, false),
     set_config('idle_session_timeout', '0', false),
     set_config('tcp_keepalives_idle', '10', false),
     set_config('tcp_keepalives_interval', '5', false),
@@ -95,7 +98,7 @@ UNLOGGED = """
 SELECT relname::text FROM pg_class
 WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
     AND relkind = 'r' AND relpersistence <> 'p'
-    AND relname IN ('runs', 'entries', 'blobs', 'parts', 'inbox')
+    AND relname IN ('runs', 'entries', 'blobs', 'pieces', 'inbox')
 """
 
 LOCK_RUN = "SELECT id, epoch, head, holder FROM runs WHERE sha256(name) = sha256($1) FOR UPDATE"
@@ -146,12 +149,19 @@ WITH owner AS (
         AND parts = $4 AND $4 > 0
     RETURNING blobs.id, size - octet_length($5::bytea) AS start
 )
-INSERT INTO parts (blob, number, start, data)
-SELECT id, $4, start, $5 FROM (TABLE begun UNION ALL TABLE grown) AS blob
-RETURNING number
+INSERT INTO pieces (blob, start, part, data)
+SELECT id, start, $4, $5 FROM (TABLE begun UNION ALL TABLE grown) AS blob
+RETURNING blob
 """
 """The epoch is looked at, not locked: appends need not wait for eight megabytes. What a stale owner adds
 belongs to a blob which nobody can finish."""
+ADD_PIECE = """
+WITH grown AS (
+    UPDATE blobs SET size = size + octet_length($3::bytea) WHERE id = $1
+    RETURNING id, size - octet_length($3::bytea) AS start
+)
+INSERT INTO pieces (blob, start, part, data) SELECT id, start, $2, $3 FROM grown
+"""
 
 FINISH_BLOB = """
 WITH owner AS (SELECT id FROM runs WHERE id = $1 AND epoch = $2 FOR SHARE)
@@ -164,13 +174,14 @@ SELECT runs.epoch = $2 AS owned, parts, size, whole, blobs.epoch = $2 AS ours FR
 LEFT JOIN blobs ON run = runs.id AND sha256(blobs.name) = sha256($3) AND (whole OR blobs.epoch = $2)
 WHERE runs.id = $1 ORDER BY whole DESC
 """
-READ_BLOB = """
+READ_BLOB = f"""
 SELECT size, substr(data, (greatest($3, start) - start)::integer + 1,
     greatest(0, least($4, start + octet_length(data)) - greatest($3, start))::integer) AS piece
 FROM runs JOIN blobs ON run = runs.id
-LEFT JOIN parts ON blob = blobs.id AND start < $4 AND start + octet_length(data) > $3
-WHERE sha256(runs.name) = sha256($1) AND sha256(blobs.name) = sha256($2) AND whole ORDER BY number
-"""
+LEFT JOIN pieces ON blob = blobs.id
+    AND start > $3 - {PIECE_BYTES} AND start < $4 AND start + octet_length(data) > $3
+WHERE sha256(runs.name) = sha256($1) AND sha256(blobs.name) = sha256($2) AND whole ORDER BY start
+"""  # noqa: S608 - a number of ours
 LIST_BLOBS = """
 SELECT blobs.name, size FROM runs LEFT JOIN blobs ON run = runs.id AND whole
 WHERE sha256(runs.name) = sha256($1)

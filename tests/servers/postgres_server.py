@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -80,11 +80,18 @@ class PostgresServer(ServerProcess):
         return f"postgresql://{user}@127.0.0.1:{port or self.port}/{database}?{query}"
 
 
+@contextmanager
+def postgres_cluster():
+    """A server that is not started yet; not in pytest's folders, which other users may not enter."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = PostgresServer(Path(folder))
+        yield server
+        server.stop()
+
+
 @pytest.fixture(scope="session")
 def postgres_server():
     """One server for all tests, each of which uses schemas of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        server = PostgresServer(Path(folder))
+    with postgres_cluster() as server:
         server.start()
         yield server
-        server.stop()

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 from cutting_proxy import CuttingProxy
-from postgres_server import PROGRAMS, PostgresServer
+from postgres_server import PROGRAMS, PostgresServer, postgres_cluster
 
 from kernelckpt.errors import (
     FencedError,
@@ -35,14 +35,10 @@ def schema():
 
 
 @pytest.fixture
-def own_server(tmp_path_factory):
+def own_server():
     """A server that a test may restart."""
-    folder = tmp_path_factory.mktemp("postgres")
-    for parent in [folder, *folder.parents][:3]:
-        parent.chmod(0o755)  # the server runs as another user
-    server = PostgresServer(folder)
-    yield server
-    server.stop()
+    with postgres_cluster() as server:
+        yield server
 
 
 @pytest.fixture
@@ -217,7 +213,7 @@ async def test_a_role_that_only_reads(postgres_server, schema, admin):
         await open_postgres(postgres_server.url(f"{schema}b", user=role))
 
 
-async def test_a_read_replica_only_reads(own_server, tmp_path_factory):
+async def test_a_read_replica_only_reads(own_server):
     own_server.start()
     async with await open_postgres(own_server.url()) as storage:
         claim = await storage.acquire("run", "the test")
@@ -538,7 +534,7 @@ async def chunks_read(storage, schema):
         await line.fetch("SELECT")
         (row,) = await line.fetch(
             "SELECT sum(pg_stat_get_tuples_fetched(reltoastrelid))::integer AS fetched FROM pg_class "
-            "WHERE oid IN ($1::regclass, $2::regclass)".replace("$1", f"'{schema}.parts'").replace(
+            "WHERE oid IN ($1::regclass, $2::regclass)".replace("$1", f"'{schema}.pieces'").replace(
                 "$2", f"'{schema}.entries'"
             )
         )
