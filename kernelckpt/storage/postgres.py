@@ -234,6 +234,7 @@ class PostgresStorage(StorageBackend):
         for call in self._calls:
             call.cancel()
         self._session.drop()
+        self._readers.drop()
 
     async def _call(self, attempt: Callable[[int], Awaitable[T]]) -> T:
         """Make the attempts of a call; they go on when the caller is cancelled."""

@@ -90,7 +90,8 @@ class OwnerSession:
     """The connection whose session holds the lock of each epoch that the client was granted.
 
     When it breaks, the next one who needs it connects anew, ends the session that may be left on the server,
-    with whatever that still does, and takes the lock again if the epoch is still the newest one.
+    with whatever that still does, and takes the lock again if the epoch is still the newest one. What was
+    committed by then is durable.
     """
 
     def __init__(self, server: PostgresServer, readers: Readers) -> None:
@@ -192,6 +193,7 @@ class OwnerSession:
         if not rows or rows[0]["epoch"] != owned.epoch:
             await self._unhold(line, owned)
             raise refusal.fenced(self._server.name, owned.run_id, owned.epoch)
+        await line.fetch(sql.SYNC)
 
     async def _unhold(self, line: Line, owned: Owned) -> None:
         await line.fetch(sql.UNHOLD, owned.id, owned.epoch)

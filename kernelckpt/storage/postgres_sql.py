@@ -112,6 +112,9 @@ WITH left_over AS (DELETE FROM blobs WHERE run = $1 AND NOT whole)
 UPDATE runs SET epoch = $2, head = $3, holder = $4 WHERE id = $1
 """
 OWNER = "SELECT epoch, head FROM runs WHERE id = $1"
+SYNC = "SELECT pg_logical_emit_message(true, 'kernelckpt', '')"
+"""A commit of nothing. A session that is ended while it waits for its standbys leaves a commit that others
+see and no standby has; once a later commit is acknowledged, so is that one."""
 
 APPEND = """
 WITH moved AS (

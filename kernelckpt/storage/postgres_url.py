@@ -62,7 +62,7 @@ class PostgresUrl:
             _refuse("the URL cannot be read", _ENCODE)
         if not re.fullmatch(r"[\d,]*", options.get("port", "")):
             _refuse("port is no number", "write postgresql://user@host:port/database")
-        user, host = _credentials_apart(url, parts.netloc, parts.path, parts.fragment)
+        user, host = _credentials_apart(url, parts.netloc, url.partition("://")[2][len(parts.netloc) :])
         for name in options:
             if name not in _OURS and name not in _DRIVERS:
                 known = ", ".join((*_OURS, *sorted(_DRIVERS)))
@@ -80,11 +80,11 @@ class PostgresUrl:
         self.dsn = f"postgresql://{parts.netloc}{parts.path}{_query(options)}"
 
 
-def _credentials_apart(url: str, netloc: str, path: str, fragment: str) -> tuple[str, str]:
-    """The user and the hosts; whatever could be a piece of a password is refused unseen."""
+def _credentials_apart(url: str, netloc: str, rest: str) -> tuple[str, str]:
+    """The user and the hosts; a URL of which a piece could be one of a password is refused unseen."""
     credentials, _, host = netloc.rpartition("@")
     hosts_read = all(_HOST.fullmatch(one) for one in host.split(","))
-    if "@" in credentials or "@" in path or fragment or not hosts_read:
+    if "@" in credentials + rest or "#" in rest or not hosts_read:
         _refuse("the URL cannot be read", _ENCODE)
     if "://" not in url:
         _refuse("no host follows", "write postgresql://user@host:port/database")

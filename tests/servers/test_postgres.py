@@ -395,6 +395,31 @@ async def test_what_is_in_doubt_is_over_before_it_is_listed(postgres_server, sch
         assert await storage.read("run", claim.epoch, 1) == b"again"
 
 
+async def test_what_no_standby_has_is_not_listed_to_its_owner(own_server):
+    own_server.start()
+    admin = await connect(own_server)
+    async with await open_postgres(own_server.url(timeout=0.5)) as storage:
+        claim = await storage.acquire("run", "the test")
+        await admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        await reload(admin, "nobody")
+        with pytest.raises(UnknownOutcomeError):
+            await storage.append("run", claim.epoch, 1, [b"x"], b"")
+        with pytest.raises(StorageUnavailableError):
+            await storage.list_entries("run")
+        await admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        await reload(admin, "")
+        assert await numbers(storage) == [1]
+        await storage.append("run", claim.epoch, 2, [b"x"], b"")
+    await admin.close()
+
+
+async def reload(admin, names):
+    """Have the server read its settings, and wait until it has."""
+    await admin.fetch("SELECT pg_reload_conf()")
+    while await admin.fetchval("SHOW synchronous_standby_names") != names:
+        pass
+
+
 async def test_a_server_that_does_not_answer(postgres_server, schema):
     url = postgres_server.url(schema)
     async with (
