@@ -101,14 +101,19 @@ WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schem
     AND relname IN ('runs', 'entries', 'blobs', 'pieces', 'inbox')
 """
 
-LOCK_RUN = "SELECT id, epoch, head, holder FROM runs WHERE sha256(name) = sha256($1) FOR UPDATE"
+LOCK_RUN = "SELECT id, epoch, head, holder FROM runs WHERE sha256(name) = sha256($1) FOR NO KEY UPDATE"
+"""Against all who compare the epoch; a part of a blob may be under way, of an owner that will not go on."""
 CREATE_RUN = "INSERT INTO runs (name) VALUES ($1) ON CONFLICT (sha256(name)) DO NOTHING"
 PROBE = f"SELECT pg_try_advisory_xact_lock({_KEY}) AS free"
 HOLD = f"SELECT pg_advisory_lock({_KEY})"
 UNHOLD = f"SELECT pg_advisory_unlock({_KEY})"
 UNHOLD_ALL = "SELECT pg_advisory_unlock_all()"
 GRANT = """
-WITH left_over AS (DELETE FROM blobs WHERE run = $1 AND NOT whole)
+WITH left_over AS (
+    SELECT id FROM blobs WHERE run = $1 AND NOT whole FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM blobs USING left_over WHERE blobs.id = left_over.id
+)
 UPDATE runs SET epoch = $2, head = $3, holder = $4 WHERE id = $1
 """
 OWNER = "SELECT epoch, head FROM runs WHERE id = $1"
@@ -194,10 +199,13 @@ WITH owner AS (
     SELECT id FROM runs WHERE id = $1 AND epoch = $2 FOR SHARE
 ), gone AS (
     DELETE FROM entries USING owner WHERE run = owner.id AND sequence = ANY ($3::bigint[])
+), left_over AS (
+    SELECT blobs.id FROM blobs JOIN owner ON run = owner.id
+    WHERE NOT whole AND epoch < $2 FOR UPDATE OF blobs SKIP LOCKED
 ), blobs_gone AS (
     DELETE FROM blobs USING owner WHERE run = owner.id AND (
         sha256(name) = ANY (SELECT sha256(given) FROM unnest($4::bytea[]) AS given)
-        OR (NOT whole AND epoch < $2))
+        OR blobs.id IN (TABLE left_over))
 )
 SELECT id FROM owner
 """

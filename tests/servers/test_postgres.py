@@ -379,6 +379,25 @@ async def test_a_part_that_comes_after_a_take_over_is_never_finished(postgres_se
         assert not await admin.fetch(f"SELECT FROM {schema}.blobs")
 
 
+async def test_an_owner_that_froze_within_a_part_is_not_waited_for(postgres_server, schema, admin):
+    url = postgres_server.url(schema, timeout=0.5)
+    async with await open_postgres(url) as storage, await open_postgres(url) as other:
+        claim = await storage.acquire("run", "the test")
+        await storage.write_part("run", claim.epoch, "b", 0, [b"x"])
+        async with admin.transaction():
+            await admin.execute(
+                f"UPDATE {schema}.blobs SET parts = 2;"
+                f"INSERT INTO {schema}.blobs (run, epoch, name, parts, size) "
+                f"SELECT id, {claim.epoch}, 'c', 1, 0 FROM {schema}.runs"
+            )
+            taken = await other.acquire("run", "the next", takeover=True)
+            await other.append("run", taken.epoch, 1, [b"x"], b"")
+            await other.delete("run", taken.epoch)
+        assert len(await admin.fetch(f"SELECT FROM {schema}.blobs")) == 2
+        await other.delete("run", taken.epoch)
+        assert not await admin.fetch(f"SELECT FROM {schema}.blobs")
+
+
 async def test_appends_under_cuts_are_in_the_table_exactly_as_acknowledged(postgres_server, schema, admin):
     chance = random.Random(7)
     acknowledged, doubts = [], {True: 0, False: 0}
