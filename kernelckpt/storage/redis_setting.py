@@ -1,0 +1,126 @@
+"""Whether a Redis server keeps what it acknowledges: its settings say so when it is opened."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from kernelckpt.errors import StorageUnavailableError
+from kernelckpt.storage.redis_server import RedisServer
+from kernelckpt.storage.redis_url import RedisUrl
+
+OLDEST = (6, 2)
+"""The oldest version of Redis, or of what says it is compatible with one."""
+
+_KEEPS = {"appendonly": "yes", "appendfsync": "always", "no-appendfsync-on-rewrite": "no"}
+"""With these a command is answered after it was synced.
+
+Redis's `beforeSleep` calls `flushAppendOnlyFile` before `handleClientsWithPendingWrites`, "in case of
+appendfsync=always" (server.c, 7.0); `flushAppendOnlyFile` leaves the sync out while a child of the server
+rewrites, unless `no-appendfsync-on-rewrite` is no (aof.c, `try_fsync`).
+"""
+
+_EVERY_SECOND = {"appendonly": "yes", "appendfsync": "everysec"}
+
+
+class Verdict(Struct, frozen=True):
+    """What can be relied on.
+
+    Attributes:
+        durable: whether what is acknowledged is kept, whatever happens to the server.
+        notes: what the user accepted.
+    """
+
+    durable: bool
+    notes: tuple[str, ...] = ()
+
+
+async def judge_server(server: RedisServer, url: RedisUrl) -> Verdict:
+    """Look at a server's settings.
+
+    Raises:
+        StorageUnavailableError: it is no server to keep runs on; or it would lose what it acknowledges, and
+            the URL does not accept that.
+    """
+    info = await _info(server)
+    if info is not None:
+        _refuse_kind(server.name, info)
+    settings = await _settings(server) if info is not None else None
+    if settings is None:
+        return _trusted(url)
+    wrong = {name: settings.get(name, "missing") for name in _KEEPS if settings.get(name) != _KEEPS[name]}
+    if not wrong:
+        return Verdict(durable=True)
+    return _accepted(url, settings, wrong)
+
+
+async def _info(server: RedisServer) -> dict[str, str] | None:
+    """What the server says of itself; None where it must not be asked."""
+    try:
+        found: bytes = await server.ask("INFO")
+    except StorageUnavailableError as error:
+        if _is_denied(error):
+            return None
+        raise
+    lines = found.decode("utf-8", "replace").splitlines()
+    return {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
+
+
+async def _settings(server: RedisServer) -> dict[str, str] | None:
+    """The settings of the append-only file; None where they are not shown."""
+    try:
+        found: list[bytes] = await server.ask("CONFIG", "GET", "*append*")
+    except StorageUnavailableError as error:
+        if _is_denied(error):
+            return None
+        raise
+    words = [word.decode("utf-8", "replace") for word in found]
+    return dict(zip(words[::2], words[1::2], strict=True)) or None
+
+
+def _is_denied(error: StorageUnavailableError) -> bool:
+    return any(word in str(error) for word in ("NoPermissionError", "unknown command", "unknown subcommand"))
+
+
+def _refuse_kind(name: str, info: dict[str, str]) -> None:
+    version = info.get("redis_version", "0")
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST:
+        needed = ".".join(map(str, OLDEST))
+        raise _refusal(name, f"it is Redis {version}", f"use Redis {needed} or newer")
+    if info.get("role", "master") != "master":
+        raise _refusal(name, "it is a replica", "name the primary")
+    if info.get("cluster_enabled", "0") != "0":
+        raise _refusal(name, "it is a node of a cluster", "use a server that is none")
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        hint = "CONFIG SET maxmemory-policy noeviction, and in its configuration file"
+        raise _refusal(name, f"maxmemory-policy is {policy}: it would throw runs away silently", hint)
+
+
+def _trusted(url: RedisUrl) -> Verdict:
+    if url.assume_durable:
+        note = f"{url.name} does not show its settings; that it keeps what it acknowledges was not checked"
+        return Verdict(durable=True, notes=(note,))
+    raise _refusal(
+        url.name,
+        "it does not show whether it keeps what it acknowledges (INFO or CONFIG GET is denied)",
+        "allow `CONFIG GET`; or, knowing that it does, put assume_durable=1 into the URL",
+    )
+
+
+def _accepted(url: RedisUrl, settings: dict[str, str], wrong: dict[str, str]) -> Verdict:
+    said = ", ".join(f"{name} is {value}" for name, value in wrong.items())
+    every_second = all(settings.get(name) == value for name, value in _EVERY_SECOND.items())
+    loss = "up to about a second" if every_second else "everything since it was last saved, maybe all"
+    if url.accept_loss == "all" or (url.accept_loss == "everysec" and every_second):
+        return Verdict(durable=False, notes=(f"{url.name}: {said}; when it dies, {loss} may be lost",))
+    remedies = "; ".join(f"CONFIG SET {name} {_KEEPS[name]}" for name in wrong)
+    option = "everysec" if every_second else "all"
+    raise _refusal(
+        url.name,
+        f"{said}; when it dies, {loss} may be lost",
+        f"{remedies} (and in its configuration file); or accept the loss: accept_loss={option} in the URL",
+    )
+
+
+def _refusal(name: str, reason: str, hint: str) -> StorageUnavailableError:
+    return StorageUnavailableError(f"{name} cannot be used: {reason}", hint=hint)
