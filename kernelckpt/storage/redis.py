@@ -111,8 +111,8 @@ class RedisStorage(StorageBackend):
         where = (keys.run, keys.entries, keys.body(epoch, sequence))
         body = b"".join(entry)
         word, found = await self._as_owner(run_id, epoch, scripts.APPEND, where, sequence, value, body)
-        if word != "ok":
-            raise self._owner.refused(run_id, epoch, word, found)
+        if word == "not_next":
+            raise self._owner.not_next(run_id, sequence, int(found[0]))
         self._owner.acknowledged(run_id, sequence)
 
     async def list_entries(self, run_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[EntryInfo]:

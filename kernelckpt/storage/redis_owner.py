@@ -84,13 +84,15 @@ class RedisOwner:
         if self._epochs.get(run_id) == epoch:
             if word == "none":
                 return self._lost(run_id, "is not there any more")
-            if word == "not_next" and int(found[0]) < self._known[run_id][1]:
-                return self._lost(run_id, f"is at entry {int(found[0])}")
             if word == "fenced" and int(found[0]) < epoch:
                 return self._lost(run_id, f"is at epoch {int(found[0])}, not {epoch}")
-        if word == "not_next":
-            return refusal.not_next(self._server.name, self._known[run_id][1] + 1, int(found[0]))
         return refusal.fenced(self._server.name, run_id, epoch)
+
+    def not_next(self, run_id: str, sequence: int, head: int) -> FencedError:
+        """Why an entry does not follow the head: the caller is wrong, or the server lost something."""
+        if head < self._known[run_id][1]:
+            return self._lost(run_id, f"is at entry {head}")
+        return refusal.not_next(self._server.name, sequence, head)
 
     def forget(self, run_id: str) -> None:
         """Know nothing of a run any more: it was deleted."""
@@ -128,8 +130,8 @@ class RedisOwner:
 
     async def _renew(self, run_id: str, epoch: int) -> None:
         keys = RunKeys(self._prefix, run_id)
-        word, _ = await self._server.run(RENEW, (keys.run, keys.alive), epoch, self.token, ALIVE_MS)
-        if word == "fenced" and self._epochs.get(run_id) == epoch:
+        word, found = await self._server.run(RENEW, (keys.run, keys.alive), epoch, self.token, ALIVE_MS)
+        if word == "fenced" and int(found[0]) > epoch == self._epochs.get(run_id):
             del self._epochs[run_id]
 
     def _lost(self, run_id: str, what: str) -> FencedError:

@@ -1,0 +1,202 @@
+"""Redis without a server: what URLs, settings and answers mean."""
+
+import asyncio
+
+import pytest
+
+from kernelckpt import open_storage
+from kernelckpt.errors import (
+    StorageFullError,
+    StorageUnavailableError,
+    StorageUrlError,
+    UnknownOutcomeError,
+)
+from kernelckpt.storage.redis_key import RunKeys, decode_text, encode_text
+from kernelckpt.storage.redis_record import part_ranges
+from kernelckpt.storage.redis_script import APPEND
+from kernelckpt.storage.redis_server import RedisServer
+from kernelckpt.storage.redis_setting import judge_server
+from kernelckpt.storage.redis_url import parse_redis_url
+
+INFO = {"redis_version": "7.0.15", "role": "master", "maxmemory_policy": "noeviction"}
+KEEPS = {"appendonly": "yes", "appendfsync": "always", "no-appendfsync-on-rewrite": "no"}
+
+
+@pytest.fixture(autouse=True)
+def no_credentials(monkeypatch):
+    monkeypatch.delenv("REDIS_USERNAME", raising=False)
+    monkeypatch.delenv("REDIS_PASSWORD", raising=False)
+
+
+def test_a_url_says_where_the_server_is():
+    url = parse_redis_url("redis://host")
+    assert (url.host, url.port, url.db, url.tls, url.prefix) == ("host", 6379, 0, False, "kernelckpt")
+    assert (url.username, url.password, url.accept_loss, url.assume_durable) == (None, None, "", False)
+    url = parse_redis_url("rediss://me:a%40b@[::1]:7000/3?prefix=x:y&accept_loss=all&ssl_ca_certs=/ca.pem")
+    assert (url.host, url.port, url.db, url.tls, url.prefix) == ("::1", 7000, 3, True, "x:y")
+    assert (url.username, url.password, url.accept_loss, url.ssl_ca_certs) == ("me", "a@b", "all", "/ca.pem")
+    assert url.name == "rediss://[::1]:7000/3?prefix=x:y"
+
+
+def test_credentials_come_from_the_environment_when_the_url_has_none(monkeypatch):
+    monkeypatch.setenv("REDIS_USERNAME", "me")
+    monkeypatch.setenv("REDIS_PASSWORD", "s3cret")
+    url = parse_redis_url("redis://host")
+    assert (url.username, url.password) == ("me", "s3cret")
+    assert parse_redis_url("redis://you:other@host").password == "other"
+    assert "s3cret" not in f"{url} {url!r} {url.name}"
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("redis:", "no host"),
+        ("redis://:s3cret@", "no host"),
+        ("redis://:s3cret@host:port", "host or port"),
+        ("redis://:s3cret@host:99999", "host or port"),
+        ("redis://:s3cret@[host", "host or port"),
+        ("redis://:s3cret@host/name", "number of a database"),
+        ("redis://:s3cret@host/0/1", "number of a database"),
+        ("redis://:s3cret@host?db=3", "no option 'db'"),
+        ("redis://:s3cret@host?prefix=", "prefix cannot be ''"),
+        ("redis://:s3cret@host?prefix={x}", "prefix cannot be"),
+        ("redis://:s3cret@host?accept_loss=yes", "accept_loss cannot be 'yes'"),
+        ("redis://:s3cret@host?assume_durable=yes", "assume_durable cannot be"),
+        ("redis://:s3cret@host?ssl_ca_certs=x", "ssl_ca_certs is an option of rediss"),
+    ],
+)
+async def test_a_url_that_cannot_be_used_is_refused_without_showing_credentials(url, reason):
+    with pytest.raises(StorageUrlError, match=reason) as refusal:
+        await open_storage(url)
+    assert "s3cret" not in f"{refusal.value}"
+    assert "accept_loss=everysec" in refusal.value.hint
+
+
+@pytest.mark.parametrize("run_id", ["run", "{a}b{c}", "}", "{", "a\0b", "\udcff", "ü" * 300, "%7B", "a:run"])
+def test_all_keys_of_a_run_hash_to_one_slot(run_id):
+    keys = RunKeys("prefix", run_id)
+    names = [keys.run, keys.alive, keys.entries, keys.body(1, 2), keys.part(1, b"}{", 0)]
+    tags = {
+        name.partition(b"{")[2].partition(b"}")[0] for name in names
+    }  # as the cluster's specification has it
+    assert len(tags) == 1
+    assert tags != {b""}
+    assert len(set(names)) == len(names)
+    assert decode_text(encode_text(run_id)) == run_id
+
+
+def test_runs_do_not_share_keys():
+    ids = ["a", "A", "a:", "{a}", "%61", "a}", " a", "a\0", "ä", "a\u0308"]
+    assert len({RunKeys("prefix", run_id).run for run_id in ids}) == len(ids)
+
+
+@pytest.mark.parametrize("length", [None, 0, 1, 3, 10, 99])
+@pytest.mark.parametrize("offset", range(12))
+def test_a_range_of_a_blob_is_cut_out_of_its_parts(offset, length):
+    parts = [b"012", b"", b"3", b"456789"]
+    ranges = part_ranges([len(part) for part in parts], offset, length)
+    found = b"".join(parts[index][first:behind] for index, first, behind in ranges)
+    assert found == (b"0123456789"[offset:] if length is None else b"0123456789"[offset : offset + length])
+
+
+class Telling:
+    """A server that only says what it is."""
+
+    name = "redis://told"
+
+    def __init__(self, info=None, config=KEEPS):
+        self.info = {"redis_version": "7.0.15", "role": "master", "maxmemory_policy": "noeviction"} | (
+            info or {}
+        )
+        self.config = config
+
+    async def ask(self, word, *_):
+        if word == "INFO":
+            return "\r\n".join(
+                ["# Server", *(f"{name}:{value}" for name, value in self.info.items())]
+            ).encode()
+        if self.config is None:
+            raise StorageUnavailableError("NoPermissionError: no")
+        return [word.encode() for pair in self.config.items() for word in pair]
+
+
+@pytest.mark.parametrize(
+    ("info", "reason"),
+    [
+        ({"redis_version": "6.0.20"}, "it is Redis 6.0.20"),
+        ({"redis_version": "5.0"}, "it is Redis 5.0"),
+        ({"role": "slave"}, "replica"),
+        ({"cluster_enabled": "1"}, "cluster"),
+        ({"maxmemory_policy": "allkeys-lfu"}, "maxmemory-policy is allkeys-lfu"),
+    ],
+)
+async def test_a_server_of_another_kind_is_refused_whatever_is_accepted(info, reason):
+    url = parse_redis_url("redis://told?accept_loss=all&assume_durable=1")
+    for config in (KEEPS, None):
+        with pytest.raises(StorageUnavailableError, match=reason):
+            await judge_server(Telling(info, config), url)
+
+
+@pytest.mark.parametrize("version", ["6.2.0", "7.0.15", "8.2.1", "10.0.0"])
+async def test_versions_that_are_new_enough(version):
+    assert (await judge_server(Telling({"redis_version": version}), parse_redis_url("redis://told"))).durable
+
+
+@pytest.mark.parametrize("name", KEEPS)
+async def test_a_setting_that_is_not_told_is_not_taken_for_right(name):
+    told = Telling(config={other: value for other, value in KEEPS.items() if other != name})
+    with pytest.raises(StorageUnavailableError, match=f"{name} is missing"):
+        await judge_server(told, parse_redis_url("redis://told?assume_durable=1"))
+
+
+async def test_trust_is_not_needed_where_settings_are_shown():
+    verdict = await judge_server(Telling(), parse_redis_url("redis://told?assume_durable=1"))
+    assert (verdict.durable, verdict.notes) == (True, ())
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ("LOADING Redis is loading the dataset in memory", StorageUnavailableError),
+        ("BUSY Redis is busy running a script.", StorageUnavailableError),
+        ("MASTERDOWN Link with MASTER is down", StorageUnavailableError),
+        ("READONLY You can't write against a read only replica.", StorageUnavailableError),
+        ("NOREPLICAS Not enough good replicas to write.", StorageUnavailableError),
+        ("MOVED 3999 127.0.0.1:6381", StorageUnavailableError),
+        ("NOPERM this user has no permissions to run the 'evalsha' command", StorageUnavailableError),
+        ("ERR something else", StorageUnavailableError),
+        ("MISCONF Errors writing to the AOF file: No space left on device", StorageFullError),
+        ("OOM command not allowed when used memory > 'maxmemory'.", StorageFullError),
+        (
+            "ERR Error running script: @user_script:1: -OOM command not allowed when used memory > 'maxmemory'.",
+            StorageFullError,
+        ),
+        (None, UnknownOutcomeError),
+    ],
+)
+async def test_what_a_server_answers_to_an_append(answer, error):
+    asked = []
+
+    async def serve(reader, writer):
+        """Take databases and settings of connections as they come; answer scripts as told."""
+        while line := await reader.readline():
+            words = []
+            for _ in range(int(line[1:])):
+                size = int((await reader.readline())[1:])
+                words.append((await reader.readexactly(size + 2))[:-2])
+            asked.append(words[0])
+            if words[0] == b"EVALSHA" and answer is None:
+                break
+            writer.write(f"-{answer}\r\n".encode() if words[0] == b"EVALSHA" else b"+OK\r\n")
+        writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1")
+    port = listening.sockets[0].getsockname()[1]
+    server = RedisServer(parse_redis_url(f"redis://127.0.0.1:{port}"), seconds=10)
+    with pytest.raises(error) as refusal:
+        await server.run(APPEND, [b"run"], doubtful=True)
+    assert type(refusal.value) is error
+    assert refusal.value.hint
+    assert asked.count(b"EVALSHA") == 1
+    await server.aclose()
+    listening.close()
