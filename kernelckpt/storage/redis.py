@@ -13,8 +13,6 @@ from kernelckpt.abc import BlobInfo, Claim, EntryInfo, PostedMessage, StorageBac
 from kernelckpt.errors import (
     CorruptionError,
     InvalidValueError,
-    StorageUnavailableError,
-    UnsupportedVersionError,
 )
 from kernelckpt.storage import redis_script as scripts
 from kernelckpt.storage import refusal
@@ -25,16 +23,14 @@ from kernelckpt.storage.redis_record import entry_value, part_ranges, part_sizes
 from kernelckpt.storage.redis_removal import BATCH, Removal, pairs, sweep
 from kernelckpt.storage.redis_script import Script
 from kernelckpt.storage.redis_server import RedisServer
-from kernelckpt.storage.redis_setting import Verdict, judge_server
+from kernelckpt.storage.redis_setting import Verdict, check_layout, judge_server
 from kernelckpt.storage.redis_url import parse_redis_url
 from kernelckpt.storage.retrying import RetryingStorage
-
-LAYOUT = 1
-"""The version of the keys and what they hold."""
 
 _ENTRY_BYTES = 512 * 1024 * 1024
 _ANSWER_SECONDS = 10.0
 _TRIES = 4
+_PAGE = 1000
 _FAR = 1 << 40
 
 
@@ -51,7 +47,7 @@ async def open_redis(url: str) -> StorageBackend:
     server = RedisServer(where, seconds=_ANSWER_SECONDS)
     try:
         verdict = await judge_server(server, where)
-        await _check_layout(server, where.prefix)
+        await check_layout(server, where.prefix)
     except BaseException:
         await server.aclose()
         raise
@@ -118,13 +114,21 @@ class RedisStorage(StorageBackend):
     async def list_entries(self, run_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[EntryInfo]:
         check_page(after, limit)
         keys = self._keys(run_id)
-        found = await self._look(run_id, scripts.LIST, (keys.run, keys.entries), f"{after + 1}-0", limit)
-        return [read_entry(item) for item in found]
+        found: list[EntryInfo] = []
+        while True:  # in pages: one of all entries would hold everybody else up
+            count = min(limit - len(found), _PAGE)
+            arguments = (f"{after + 1}-0", count)
+            page = await self._look(run_id, scripts.LIST, (keys.run, keys.entries), *arguments)
+            found += map(read_entry, page)
+            if len(page) < count or len(found) == limit:
+                return found
+            after = found[-1].sequence
 
     async def list_newest(self, run_id: str, *, limit: int = 1000) -> Sequence[EntryInfo]:
         check_page(0, limit)
         keys = self._keys(run_id)
-        found = await self._look(run_id, scripts.LIST_NEWEST, (keys.run, keys.entries), limit)
+        count = min(limit, _PAGE)
+        found = await self._look(run_id, scripts.LIST_NEWEST, (keys.run, keys.entries), count)
         return [read_entry(item) for item in reversed(found)]
 
     async def read(
@@ -287,23 +291,3 @@ def _begun_field(epoch: int, blob: bytes) -> bytes:
 def _message(message_id: bytes, value: bytes) -> PostedMessage:
     order, _, data = value.partition(b":")
     return PostedMessage(decode_text(message_id), int(order), data)
-
-
-async def _check_layout(server: RedisServer, prefix: str) -> None:
-    """Mark the prefix as a storage of ours, if nothing is there yet."""
-    key = f"{prefix}:layout"
-    found = await server.ask("GET", key)
-    if found is None:
-        await server.ask("SET", key, LAYOUT, "NX")
-        found = await server.ask("GET", key)
-    if not (found or b"").isdigit():
-        raise StorageUnavailableError(
-            f"{server.name}: {key!r} is no mark of a storage", hint="use another prefix: ?prefix=NAME"
-        )
-    if int(found) > LAYOUT:
-        raise UnsupportedVersionError(
-            f"{server.name}: layout version {int(found)}; this package reads up to {LAYOUT}",
-            hint="upgrade kernelckpt",
-            found=int(found),
-            supported=LAYOUT,
-        )

@@ -145,17 +145,11 @@ return {'ok', 1}
 """KEYS: run, inbox."""
 
 _REMOVE = """
-local ids, names = tonumber(ARGV[3]), tonumber(ARGV[4])
-for i = 5, #KEYS do redis.call('UNLINK', KEYS[i]) end
-for i = 5, #ARGV do
-    if i < 5 + ids then
-        redis.call('XDEL', KEYS[2], ARGV[i])
-    elseif i < 5 + ids + names then
-        redis.call('HDEL', KEYS[3], ARGV[i])
-    else
-        redis.call('HDEL', KEYS[4], ARGV[i])
-    end
-end
+local ids, names = 4 + ARGV[3], 4 + ARGV[3] + ARGV[4]
+for i = 5, #KEYS, 1000 do redis.call('UNLINK', unpack(KEYS, i, math.min(i + 999, #KEYS))) end
+if ids > 4 then redis.call('XDEL', KEYS[2], unpack(ARGV, 5, ids)) end
+for i = ids + 1, names do redis.call('HDEL', KEYS[3], ARGV[i]) end
+for i = names + 1, #ARGV do redis.call('HDEL', KEYS[4], ARGV[i]) end
 return {'ok'}
 """
 

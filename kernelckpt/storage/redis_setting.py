@@ -1,15 +1,18 @@
-"""Whether a Redis server keeps what it acknowledges: its settings say so when it is opened."""
+"""Whether a Redis server can be used, and keeps what it acknowledges: looked at when it is opened."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
-from kernelckpt.errors import StorageUnavailableError
+from kernelckpt.errors import StorageUnavailableError, UnsupportedVersionError
 from kernelckpt.storage.redis_server import RedisServer
 from kernelckpt.storage.redis_url import RedisUrl
 
 OLDEST = (6, 2)
 """The oldest version of Redis, or of what says it is compatible with one."""
+
+LAYOUT = 1
+"""The version of the keys and of what they hold."""
 
 _KEEPS = {"appendonly": "yes", "appendfsync": "always", "no-appendfsync-on-rewrite": "no"}
 """With these a command is answered after it was synced.
@@ -51,6 +54,31 @@ async def judge_server(server: RedisServer, url: RedisUrl) -> Verdict:
     if not wrong:
         return Verdict(durable=True)
     return _accepted(url, settings, wrong)
+
+
+async def check_layout(server: RedisServer, prefix: str) -> None:
+    """Mark a prefix as a storage, if nothing is there yet.
+
+    Raises:
+        StorageUnavailableError: something else is there.
+        UnsupportedVersionError: a newer version wrote what is there.
+    """
+    key = f"{prefix}:layout"
+    found = await server.ask("GET", key)
+    if found is None:
+        await server.ask("SET", key, LAYOUT, "NX")
+        found = await server.ask("GET", key)
+    if not (found or b"").isdigit():
+        raise StorageUnavailableError(
+            f"{server.name}: {key!r} is no mark of a storage", hint="use another prefix: ?prefix=NAME"
+        )
+    if int(found) > LAYOUT:
+        raise UnsupportedVersionError(
+            f"{server.name}: layout version {int(found)}; this package reads up to {LAYOUT}",
+            hint="upgrade kernelckpt",
+            found=int(found),
+            supported=LAYOUT,
+        )
 
 
 async def _info(server: RedisServer) -> dict[str, str] | None:

@@ -168,7 +168,7 @@ async def test_trust_is_not_needed_where_settings_are_shown():
         ("MISCONF Errors writing to the AOF file: No space left on device", StorageFullError),
         ("OOM command not allowed when used memory > 'maxmemory'.", StorageFullError),
         (
-            "ERR Error running script: @user_script:1: -OOM command not allowed when used memory > 'maxmemory'.",
+            "ERR Error running script: @user_script:1: -OOM command not allowed when used memory > 'x'.",
             StorageFullError,
         ),
         (None, UnknownOutcomeError),
