@@ -12,6 +12,7 @@ from mutants_sealing import SEALING
 from mutants_sqlite import SQLITE
 from mutants_steps import STRAIGHT
 from mutants_storage import STORAGE
+from mutants_wrappers import WRAPPERS
 
 MUTANTS = (
     *STORAGE,
@@ -26,4 +27,5 @@ MUTANTS = (
     *ADAPTERS,
     *FROM_OUTSIDE,
     *HARNESSES,
+    *WRAPPERS,
 )

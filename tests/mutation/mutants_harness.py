@@ -17,8 +17,8 @@ HARNESSES = (
     Mutant(
         name="a dead process goes on writing",
         file=LIFE,
-        old='                raise FencedError("this process is dead")',
-        new="                pass",
+        old='            raise FencedError("this process is dead")',
+        new="            pass",
         tests=(IN_FINALLY,),
     ),
     Mutant(
@@ -31,7 +31,7 @@ HARNESSES = (
     Mutant(
         name="a write that was not acknowledged is no point",
         file=LIFE,
-        old="if name in _WRITES:",
+        old="if call.method in _WRITES:",
         new="if False:",
         tests=(STANDS,),
     ),

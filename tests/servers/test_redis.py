@@ -22,6 +22,7 @@ from kernelckpt.errors import (
 from kernelckpt.storage import redis_owner
 from kernelckpt.storage.redis import RedisStorage
 from kernelckpt.storage.redis_key import RunKeys
+from kernelckpt.storage.redis_removal import sweep
 from kernelckpt.storage.redis_server import RedisServer as Connections
 from kernelckpt.storage.redis_setting import Verdict
 from kernelckpt.storage.redis_url import parse_redis_url
@@ -343,6 +344,19 @@ async def test_a_server_that_fell_back_is_noticed_by_the_owner(own_server, admin
             await storage.append("run", claim.epoch, 4, [b"x"], b"")
 
 
+async def test_a_copy_goes_on_only_where_the_run_ends(own_server):
+    async with direct(own_server) as storage:
+        await storage.acquire_as("run", "test", Claim(7, 3))
+        await storage.append("run", 7, 4, [b"x"], b"")
+        for behind in (Claim(6, 4), Claim(7, 3), Claim(8, 0)):
+            with pytest.raises(InvalidValueError, match="epoch 7, entry 4"):
+                await storage.acquire_as("run", "test", behind)
+        await storage.acquire_as("run", "test", Claim(7, 4))
+        assert await storage.acquire("run", "test") == Claim(8, 4)
+        with pytest.raises(FencedError):
+            await storage.append("run", 7, 5, [b"x"], b"")
+
+
 async def test_a_run_deleted_and_made_anew_by_others_is_no_loss(own_server):
     async with direct(own_server) as storage, direct(own_server) as other:
         claim = await storage.acquire("run", "test")
@@ -409,6 +423,46 @@ async def test_a_long_listing_is_asked_for_in_pages(own_server, admin):
             assert admin.info("commandstats")["cmdstat_xrange"]["calls"] == -(-min(limit, 2050) // 1000)
         newest = [entry.sequence for entry in await storage.list_newest("run", limit=9999)]
         assert newest == list(range(1101, 2101))
+
+
+async def test_whoever_deletes_a_run_slowly_leaves_the_next_one_of_that_name_alone(own_server, admin):
+    async with direct(own_server) as storage:
+        claim = await storage.acquire("run", "test")
+        await write(storage, claim, 2)
+        await storage.release("run", claim.epoch)
+        (seen, born) = (admin.xrange(KEYS.entries), admin.hget(KEYS.run, "born"))
+        await storage.delete_run("run")
+        await write(storage, await storage.acquire("run", "test"), 2)
+
+        class Slow:
+            async def ask(self, word, *rest):
+                if word == "XRANGE":
+                    return [(key, [b"i", fields[b"i"]]) for key, fields in seen]
+                return await storage._server.ask(word, *rest)
+
+            run = storage._server.run
+
+        await sweep(Slow(), KEYS, born)
+        assert await numbers(storage) == [1, 2]
+        assert await storage.read("run", 1, 2) == b"entry 2"
+
+
+async def test_a_released_run_is_written_to_by_nobody(own_server):
+    async with direct(own_server) as storage:
+        claim = await storage.acquire("run", "test")
+        await storage.release("run", claim.epoch)
+        with pytest.raises(FencedError):
+            await storage.append("run", claim.epoch, 1, [b"x"], b"")
+
+
+async def test_a_finished_blob_is_not_taken_for_an_unfinished_one(own_server):
+    async with direct(own_server) as storage:
+        claim = await storage.acquire("run", "test")
+        await storage.write_part("run", claim.epoch, "blob", 0, [b"part"])
+        await storage.finish_blob("run", claim.epoch, "blob")
+        again = await storage.acquire("run", "test")
+        await storage.delete("run", again.epoch)
+        assert await storage.read_blob("run", "blob") == b"part"
 
 
 async def test_what_a_dead_owner_left_of_blobs_goes_with_the_next_deletion(own_server, admin):

@@ -164,7 +164,9 @@ async def test_other_errors_are_answers():
         await RetryingStorage(noting).list_entries("no such run")
     with pytest.raises(FencedError):
         await RetryingStorage(noting).delete("run", 1)
-    assert noting.arrived == ["list_entries", "delete"]
+    with pytest.raises(NotFoundError):
+        await RetryingStorage(noting).delete_run("no such run")
+    assert noting.arrived == ["list_entries", "delete", "delete_run"]
 
 
 async def test_a_closed_storage_is_not_tried_again():
