@@ -474,6 +474,11 @@ async def test_what_a_dead_owner_left_of_blobs_goes_with_the_next_deletion(own_s
         await storage.write_part("run", again.epoch, "begun", 0, [b"another"])
         await storage.delete("run", again.epoch)
         assert admin.keys("mine:*part*") == [KEYS.part(again.epoch, b"begun", 0)]
+        assert admin.hlen(KEYS.begun) == 1
+        await storage.write_part("run", again.epoch, "thrown away", 0, [b"part"])
+        await storage.delete("run", again.epoch, blobs=["thrown away"])
+        with pytest.raises(NotFoundError, match="no part"):
+            await storage.finish_blob("run", again.epoch, "thrown away")
         await storage.finish_blob("run", again.epoch, "begun")
         assert await storage.read_blob("run", "begun") == b"another"
         await storage.delete("run", again.epoch, blobs=["begun"])
