@@ -23,7 +23,7 @@ from kernelckpt.storage.redis_record import entry_value, part_ranges, part_sizes
 from kernelckpt.storage.redis_removal import BATCH, Removal, pairs, sweep
 from kernelckpt.storage.redis_script import Script
 from kernelckpt.storage.redis_server import RedisServer
-from kernelckpt.storage.redis_setting import Verdict, check_layout, judge_server
+from kernelckpt.storage.redis_setting import Verdict, look_at_server
 from kernelckpt.storage.redis_url import parse_redis_url
 from kernelckpt.storage.retrying import RetryingStorage
 
@@ -34,8 +34,16 @@ _PAGE = 1000
 _FAR = 1 << 40
 
 
-async def open_redis(url: str) -> StorageBackend:
+async def open_redis(
+    url: str, *, sleep: Callable[[float], Awaitable[object]] = anyio.sleep
+) -> StorageBackend:
     """Open the storage of a `redis:` or `rediss:` URL; what can be repeated is tried a few times.
+
+    A server that still loads what it keeps is waited for, about a minute.
+
+    Args:
+        url: the URL.
+        sleep: waits for so many seconds.
 
     Raises:
         StorageUrlError: it names no server, or an option that does not exist.
@@ -46,8 +54,7 @@ async def open_redis(url: str) -> StorageBackend:
     where = parse_redis_url(url)
     server = RedisServer(where, seconds=_ANSWER_SECONDS)
     try:
-        verdict = await judge_server(server, where)
-        await check_layout(server, where.prefix)
+        verdict = await look_at_server(server, where, sleep)
     except BaseException:
         await server.aclose()
         raise
@@ -240,7 +247,6 @@ class RedisStorage(StorageBackend):
             raise refusal.no_run(self.name, run_id)
         if word == "owned":
             raise refusal.owned(run_id, decode_text(found[0]))
-        self._owner.forget(run_id)
         await sweep(self._server, keys, found[0])
 
     async def aclose(self) -> None:

@@ -94,10 +94,6 @@ class RedisOwner:
             return self._lost(run_id, f"is at entry {head}")
         return refusal.not_next(self._server.name, sequence, head)
 
-    def forget(self, run_id: str) -> None:
-        """Know nothing of a run any more: it was deleted."""
-        self._known.pop(run_id, None)
-
     async def aclose(self) -> None:
         """Give everything up, as far as the server answers."""
         if self._renewing is not None:

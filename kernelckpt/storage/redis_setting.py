@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from msgspec import Struct
+from redis.exceptions import BusyLoadingError
 
 from kernelckpt.errors import StorageUnavailableError, UnsupportedVersionError
 from kernelckpt.storage.redis_server import RedisServer
@@ -13,6 +16,9 @@ OLDEST = (6, 2)
 
 LAYOUT = 1
 """The version of the keys and of what they hold."""
+
+_LOAD_TRIES = 60
+_LOAD_SECONDS = 1.0
 
 _KEEPS = {"appendonly": "yes", "appendfsync": "always", "no-appendfsync-on-rewrite": "no"}
 """With these a command is answered after it was synced.
@@ -35,6 +41,29 @@ class Verdict(Struct, frozen=True):
 
     durable: bool
     notes: tuple[str, ...] = ()
+
+
+async def look_at_server(
+    server: RedisServer, url: RedisUrl, sleep: Callable[[float], Awaitable[object]]
+) -> Verdict:
+    """Judge a server once it has loaded what it keeps, for which it is waited; mark the prefix.
+
+    Raises:
+        StorageUnavailableError: what `judge_server` and `check_layout` raise; or it still loads.
+        UnsupportedVersionError: a newer version wrote what is there.
+    """
+    tries = 0
+    while True:
+        try:
+            verdict = await judge_server(server, url)
+            await check_layout(server, url.prefix)
+        except StorageUnavailableError as error:
+            tries += 1
+            if tries == _LOAD_TRIES or not isinstance(error.__cause__, BusyLoadingError):
+                raise
+        else:
+            return verdict
+        await sleep(_LOAD_SECONDS)
 
 
 async def judge_server(server: RedisServer, url: RedisUrl) -> Verdict:

@@ -158,6 +158,29 @@ async def test_a_server_that_hides_its_settings_is_refused_unless_trusted(own_se
         await write(storage, await storage.acquire("run", "test"), 1)
 
 
+async def test_a_user_needs_few_rights(own_server, admin):
+    commands = ["-@all", "+@read", "+@write", "+eval", "+evalsha", "+info", "+config|get"]
+    admin.acl_setuser("me", enabled=True, passwords=["+cret"], keys=["mine:*"], commands=commands)
+    url = own_server.url(prefix="mine").replace("//", "//me:cret@")
+    async with await open_storage(url) as storage:
+        assert storage.durable
+        claim = await storage.acquire("run", "test")
+        await write(storage, claim, 2)
+        await storage.write_part("run", claim.epoch, "blob", 0, [b"part"])
+        await storage.finish_blob("run", claim.epoch, "blob")
+        await storage.post("run", "message", b"x")
+        assert len(await storage.list_newest("run")) == 2
+        assert await storage.read("run", claim.epoch, 1, offset=100) == b""
+        assert await storage.read_blob("run", "blob") == b"part"
+        await storage.delete("run", claim.epoch, entries=await storage.list_entries("run"), blobs=["blob"])
+        await storage.delete_posted("run", ["message"])
+        await storage.release("run", claim.epoch)
+        assert await storage.list_runs() == ["run"]
+        await storage.delete_run("run")
+    with pytest.raises(StorageUnavailableError, match="NoPermissionError"):
+        await open_storage(url.replace("mine", "others"))
+
+
 async def test_credentials_are_used_and_never_shown(own_server, admin):
     admin.acl_setuser("me", enabled=True, passwords=["+s:e@cret"], keys=["*"], commands=["+@all"])
     admin.acl_setuser("default", enabled=False)
@@ -302,8 +325,10 @@ async def test_an_owner_that_was_not_heard_of_is_fenced_by_the_next_one(own_serv
         with pytest.raises(RunOwnedError, match="the second"):
             await storage.acquire("run", "the first")
         await other.release("run", taken.epoch)
+        admin.config_resetstat()
         await ticks.one()
         assert not admin.exists(KEYS.alive)
+        assert "cmdstat_evalsha" not in admin.info("commandstats"), "what was lost is not renewed"
 
 
 async def test_an_owner_not_heard_of_goes_on_if_nobody_took_over(own_server, admin):
@@ -339,6 +364,7 @@ async def test_a_server_that_fell_back_is_noticed_by_the_owner(own_server, admin
             await storage.append("run", claim.epoch, 4, [b"x"], b"")
         with pytest.raises(FencedError, match="is at entry 2, though entry 3 had been acknowledged"):
             await storage.acquire("run", "test")
+        assert not admin.exists(KEYS.alive), "whoever knows better may have it"
         admin.hset(KEYS.run, "epoch", 0)
         with pytest.raises(FencedError, match="is at epoch 0"):
             await storage.append("run", claim.epoch, 4, [b"x"], b"")

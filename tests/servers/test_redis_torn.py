@@ -45,9 +45,8 @@ async def found_in(url):
             assert entry.meta == b"meta %d" % entry.sequence
             assert await storage.read("run", entry.epoch, entry.sequence) == b"%d" % entry.sequence * 100
         messages = await storage.posted("run")
-        assert [message.data for message in messages] == [
-            b"%d" % n * 100 for n in range(1, len(messages) + 1)
-        ]
+        for number, message in enumerate(messages, 1):
+            assert (message.message_id, message.data) == (f"message {number}", b"%d" % number * 100)
         blobs = await storage.list_blobs("run")
         assert [blob.name for blob in blobs] == [f"blob {n}" for n in range(1, len(blobs) + 1)]
         for number, blob in enumerate(blobs, 1):

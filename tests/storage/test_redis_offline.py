@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from redis.exceptions import BusyLoadingError, ResponseError
 
 from kernelckpt import open_storage
 from kernelckpt.errors import (
@@ -15,7 +16,7 @@ from kernelckpt.storage.redis_key import RunKeys, decode_text, encode_text
 from kernelckpt.storage.redis_record import part_ranges
 from kernelckpt.storage.redis_script import APPEND
 from kernelckpt.storage.redis_server import RedisServer
-from kernelckpt.storage.redis_setting import judge_server
+from kernelckpt.storage.redis_setting import judge_server, look_at_server
 from kernelckpt.storage.redis_url import parse_redis_url
 
 INFO = {"redis_version": "7.0.15", "role": "master", "maxmemory_policy": "noeviction"}
@@ -152,6 +153,42 @@ async def test_a_setting_that_is_not_told_is_not_taken_for_right(name):
 async def test_trust_is_not_needed_where_settings_are_shown():
     verdict = await judge_server(Telling(), parse_redis_url("redis://told?assume_durable=1"))
     assert (verdict.durable, verdict.notes) == (True, ())
+
+
+class Loading:
+    """A server that has loaded what it keeps after so many questions."""
+
+    name = "redis://loading"
+
+    def __init__(self, questions, answer="LOADING Redis is loading the dataset in memory"):
+        self.left = questions
+        self.answer = answer
+
+    async def ask(self, word, *rest):
+        if word != "GET":
+            return await Telling().ask(word, *rest)
+        if self.left:
+            self.left -= 1
+            error = BusyLoadingError(self.answer) if "LOADING" in self.answer else ResponseError(self.answer)
+            raise StorageUnavailableError(self.answer) from error
+        return b"1"
+
+
+async def test_a_server_that_still_loads_is_waited_for_but_not_for_ever():
+    waits = []
+
+    async def sleep(seconds):
+        waits.append(seconds)
+
+    url = parse_redis_url("redis://loading")
+    assert (await look_at_server(Loading(3), url, sleep)).durable
+    assert waits == [1.0] * 3
+    with pytest.raises(StorageUnavailableError, match="LOADING"):
+        await look_at_server(Loading(1000), url, sleep)
+    assert len(waits) == 3 + 59
+    with pytest.raises(StorageUnavailableError, match="BUSY"):
+        await look_at_server(Loading(1, "BUSY running a script"), url, sleep)
+    assert len(waits) == 3 + 59
 
 
 @pytest.mark.parametrize(
