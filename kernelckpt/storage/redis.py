@@ -17,6 +17,7 @@ from kernelckpt.errors import (
 from kernelckpt.storage import redis_script as scripts
 from kernelckpt.storage import refusal
 from kernelckpt.storage.check import check_entry, check_name, check_page, check_part, check_range
+from kernelckpt.storage.file_fork import leave_to_parent
 from kernelckpt.storage.redis_key import RunKeys, decode_text, encode_text
 from kernelckpt.storage.redis_owner import RedisOwner
 from kernelckpt.storage.redis_record import entry_value, part_ranges, part_sizes, read_entry
@@ -62,7 +63,10 @@ async def open_redis(
 
 
 class RedisStorage(StorageBackend):
-    """Runs kept in a Redis server; each call is one script, or a read."""
+    """Runs kept in a Redis server; each call is one script, or a read.
+
+    A forked child that inherits one finds it closed.
+    """
 
     def __init__(
         self,
@@ -87,6 +91,11 @@ class RedisStorage(StorageBackend):
         self._prefix = prefix
         self._owner = RedisOwner(server, prefix, sleep=sleep)
         self._closed = False
+        leave_to_parent(self)
+
+    def after_fork(self) -> None:
+        """Be closed: connections and runs are the parent's, and two cannot talk over one connection."""
+        self._closed = True
 
     async def acquire(self, run_id: str, holder: str, *, takeover: bool = False) -> Claim:
         check_name(run_id, "run id")

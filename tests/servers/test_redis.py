@@ -1,7 +1,10 @@
 """What can happen to a Redis server and to those who use it: nothing acknowledged is lost silently."""
 
 import asyncio
+import os
+import shutil
 import signal
+import warnings
 
 import pytest
 from redis_server import RedisServer
@@ -156,6 +159,46 @@ async def test_a_server_that_hides_its_settings_is_refused_unless_trusted(own_se
         assert storage.durable
         assert "not checked" in storage.notes[0]
         await write(storage, await storage.acquire("run", "test"), 1)
+
+
+async def test_a_forked_child_does_not_talk_over_its_parents_connections(own_server):
+    async with direct(own_server) as storage:
+        claim = await storage.acquire("run", "test")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of newer Pythons, about threads
+            child = os.fork()
+        if not child:
+            try:
+                storage.append("run", claim.epoch, 1, [b"of the child"], b"").send(None)
+            except StorageUnavailableError:
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+        await storage.append("run", claim.epoch, 1, [b"of the parent"], b"")
+
+
+async def test_a_server_restored_from_an_older_copy_is_noticed_by_the_owner(own_server, tmp_path):
+    async with direct(own_server) as storage:
+        claim = await storage.acquire("run", "test")
+        await write(storage, claim, 3)
+        shutil.copytree(own_server.folder / "appendonlydir", tmp_path / "copy")
+        await write(storage, Claim(claim.epoch, 3), 2)
+        own_server.kill()
+        shutil.rmtree(own_server.folder / "appendonlydir")
+        shutil.copytree(tmp_path / "copy", own_server.folder / "appendonlydir")
+        own_server.start()
+        with pytest.raises(FencedError, match="is at entry 3, though entry 5 had been acknowledged"):
+            await append_patiently(storage, claim.epoch, 6)
+        assert await numbers(storage) == [1, 2, 3]
+
+
+async def append_patiently(storage, epoch, sequence):
+    """Append, once more if the connection was cut before."""
+    try:
+        await storage.append("run", epoch, sequence, [b"x"], b"")
+    except UnknownOutcomeError:
+        await storage.append("run", epoch, sequence, [b"x"], b"")
 
 
 async def test_a_user_needs_few_rights(own_server, admin):
