@@ -1,4 +1,4 @@
 """The servers that tests may ask for."""
 
 from postgres_server import postgres_server  # noqa: F401
-from redis_server import redis_server  # noqa: F401
+from redis_server import own_redis, redis_admin, redis_server  # noqa: F401

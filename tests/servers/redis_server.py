@@ -1,6 +1,7 @@
 """A Redis server of the tests' own, which keeps what it acknowledges unless told otherwise."""
 
 import itertools
+import signal
 
 import pytest
 from redis import Redis
@@ -48,3 +49,20 @@ def redis_server(tmp_path_factory):
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def own_redis(tmp_path):
+    """A server that a test may change, stop and kill."""
+    server = RedisServer(tmp_path)
+    server.start()
+    yield server
+    server.process.send_signal(signal.SIGCONT)
+    server.stop()
+
+
+@pytest.fixture
+def redis_admin(own_redis):
+    """Who may do everything on it."""
+    with own_redis.admin() as client:
+        yield client
