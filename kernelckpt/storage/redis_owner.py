@@ -107,7 +107,7 @@ class RedisOwner:
     ) -> tuple[str, list[bytes]]:
         return await self._server.run(
             CLAIM,
-            (keys.run, keys.alive, f"{self._prefix}:runs".encode()),
+            (keys.run, keys.alive, f"{self._prefix}:runs".encode(), f"{self._prefix}:layout".encode()),
             self.token,
             ALIVE_MS,
             encode_text(holder),

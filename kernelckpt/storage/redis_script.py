@@ -33,7 +33,12 @@ if not epoch then return {'none'} end
 """
 _OWNED = _EXISTS + "if epoch ~= ARGV[1] or token ~= ARGV[2] then return {'fenced', epoch} end\n"
 
-CLAIM = _script("""
+LAYOUT = 1
+"""The version of the keys and of what they hold."""
+
+CLAIM = _script(
+    f"local layout = {LAYOUT}",
+    """
 local token, ttl, holder, takeover, born, id = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local new_epoch, new_head = ARGV[7], ARGV[8]
 local epoch, head, was = unpack(redis.call('HMGET', KEYS[1], 'epoch', 'head', 'born'))
@@ -46,6 +51,7 @@ if alive and alive ~= token and takeover == '0' then
     return {'owned', redis.call('HGET', KEYS[1], 'holder') or ''}
 end
 redis.call('SADD', KEYS[3], id)
+redis.call('SET', KEYS[4], layout, 'NX')
 if not epoch then redis.call('HSET', KEYS[1], 'epoch', '0', 'head', '0', 'born', born) end
 if new_epoch then
     redis.call('HSET', KEYS[1], 'epoch', new_epoch, 'head', new_head)
@@ -55,8 +61,9 @@ end
 redis.call('HSET', KEYS[1], 'token', token, 'holder', holder)
 redis.call('SET', KEYS[2], token, 'PX', ttl)
 return {'ok', unpack(redis.call('HMGET', KEYS[1], 'epoch', 'head', 'born'))}
-""")
-"""KEYS: run, alive, runs."""
+""",
+)
+"""KEYS: run, alive, runs, layout."""
 
 RENEW = _script(
     _OWNED,

@@ -8,14 +8,12 @@ from msgspec import Struct
 from redis.exceptions import BusyLoadingError
 
 from kernelckpt.errors import StorageUnavailableError, UnsupportedVersionError
+from kernelckpt.storage.redis_script import LAYOUT
 from kernelckpt.storage.redis_server import RedisServer
 from kernelckpt.storage.redis_url import RedisUrl
 
 OLDEST = (6, 2)
 """The oldest version of Redis, or of what says it is compatible with one."""
-
-LAYOUT = 1
-"""The version of the keys and of what they hold."""
 
 _LOAD_TRIES = 60
 _LOAD_SECONDS = 1.0
@@ -46,7 +44,7 @@ class Verdict(Struct, frozen=True):
 async def look_at_server(
     server: RedisServer, url: RedisUrl, sleep: Callable[[float], Awaitable[object]]
 ) -> Verdict:
-    """Judge a server once it has loaded what it keeps, for which it is waited; mark the prefix.
+    """Judge a server once it has loaded what it keeps, for which it is waited.
 
     Raises:
         StorageUnavailableError: what `judge_server` and `check_layout` raise; or it still loads.
@@ -86,18 +84,17 @@ async def judge_server(server: RedisServer, url: RedisUrl) -> Verdict:
 
 
 async def check_layout(server: RedisServer, prefix: str) -> None:
-    """Mark a prefix as a storage, if nothing is there yet.
+    """Look at what is there already; the first owner of a run marks the prefix as a storage.
 
     Raises:
         StorageUnavailableError: something else is there.
         UnsupportedVersionError: a newer version wrote what is there.
     """
     key = f"{prefix}:layout"
-    found = await server.ask("GET", key)
+    found: bytes | None = await server.ask("GET", key)
     if found is None:
-        await server.ask("SET", key, LAYOUT, "NX")
-        found = await server.ask("GET", key)
-    if not (found or b"").isdigit():
+        return
+    if not found.isdigit():
         raise StorageUnavailableError(
             f"{server.name}: {key!r} is no mark of a storage", hint="use another prefix: ?prefix=NAME"
         )

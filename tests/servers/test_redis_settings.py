@@ -8,6 +8,7 @@ from redis_server import RedisServer
 
 from kernelckpt import open_storage
 from kernelckpt.errors import (
+    NotFoundError,
     StorageUnavailableError,
     UnsupportedVersionError,
 )
@@ -147,12 +148,19 @@ async def test_what_is_not_ours_is_not_touched(own_redis, redis_admin):
     assert redis_admin.dbsize() == 3
 
 
-async def test_many_open_a_new_store_at_once(own_redis):
-    url = own_redis.url()
+async def test_opening_and_looking_leave_no_trace(own_redis, redis_admin):
+    async with await open_storage(own_redis.url()) as storage:
+        assert await storage.list_runs() == []
+        with pytest.raises(NotFoundError):
+            await storage.list_entries("run")
+    assert redis_admin.dbsize() == 0
+
+
+async def test_many_begin_a_new_store_at_once(own_redis, redis_admin):
+    url = own_redis.url(prefix="mine")
     clients = await asyncio.gather(*(open_storage(url) for _ in range(10)))
-    claims = await asyncio.gather(
-        *(client.acquire(f"{number}", "x") for number, client in enumerate(clients))
-    )
-    assert len(await clients[0].list_runs()) == len(claims) == 10
+    await asyncio.gather(*(client.acquire(f"{number}", "x") for number, client in enumerate(clients)))
+    assert len(await clients[0].list_runs()) == 10
+    assert redis_admin.get("mine:layout") == b"1"
     for client in clients:
         await client.aclose()
