@@ -15,6 +15,7 @@ from kernelckpt.storage.redis_url import RedisUrl
 OLDEST = (6, 2)
 """The oldest version of Redis, or of what says it is compatible with one."""
 
+_POLICY = "maxmemory_policy"
 _LOAD_TRIES = 60
 _LOAD_SECONDS = 1.0
 
@@ -26,7 +27,7 @@ appendfsync=always" (server.c, 7.0); `flushAppendOnlyFile` leaves the sync out w
 rewrites, unless `no-appendfsync-on-rewrite` is no (aof.c, `try_fsync`).
 """
 
-_EVERY_SECOND = {"appendonly": "yes", "appendfsync": "everysec"}
+_EVERY_SECOND = _KEEPS | {"appendfsync": "everysec"}
 
 
 class Verdict(Struct, frozen=True):
@@ -74,7 +75,7 @@ async def judge_server(server: RedisServer, url: RedisUrl) -> Verdict:
     info = await _info(server)
     if info is not None:
         _refuse_kind(server.name, info)
-    settings = await _settings(server) if info is not None else None
+    settings = await _settings(server) if info is not None and _POLICY in info else None
     if settings is None:
         return _trusted(url)
     wrong = {name: settings.get(name, "missing") for name in _KEEPS if settings.get(name) != _KEEPS[name]}
@@ -144,7 +145,7 @@ def _refuse_kind(name: str, info: dict[str, str]) -> None:
         raise _refusal(name, "it is a replica", "name the primary")
     if info.get("cluster_enabled", "0") != "0":
         raise _refusal(name, "it is a node of a cluster", "use a server that is none")
-    policy = info.get("maxmemory_policy", "noeviction")
+    policy = info.get(_POLICY, "noeviction")
     if policy != "noeviction":
         hint = "CONFIG SET maxmemory-policy noeviction, and in its configuration file"
         raise _refusal(name, f"maxmemory-policy is {policy}: it would throw runs away silently", hint)

@@ -150,6 +150,22 @@ async def test_a_setting_that_is_not_told_is_not_taken_for_right(name):
         await judge_server(told, parse_redis_url("redis://told?assume_durable=1"))
 
 
+async def test_a_server_that_does_not_say_what_it_evicts_must_be_trusted():
+    told = Telling()
+    del told.info["maxmemory_policy"]
+    with pytest.raises(StorageUnavailableError, match="does not show"):
+        await judge_server(told, parse_redis_url("redis://told"))
+    assert (await judge_server(told, parse_redis_url("redis://told?assume_durable=1"))).notes
+
+
+async def test_a_loss_of_a_second_is_not_one_of_a_whole_rewrite():
+    config = KEEPS | {"appendfsync": "everysec"}
+    url = parse_redis_url("redis://told?accept_loss=everysec")
+    assert not (await judge_server(Telling(config=config), url)).durable
+    with pytest.raises(StorageUnavailableError, match="no-appendfsync-on-rewrite is yes"):
+        await judge_server(Telling(config=config | {"no-appendfsync-on-rewrite": "yes"}), url)
+
+
 async def test_trust_is_not_needed_where_settings_are_shown():
     verdict = await judge_server(Telling(), parse_redis_url("redis://told?assume_durable=1"))
     assert (verdict.durable, verdict.notes) == (True, ())
