@@ -133,15 +133,12 @@ class Log:
         data = encode(Record(ENTRY, owned.epoch, number, owned.began, meta, b"".join(entry)))
         owned.doubtful = True
         try:
-            doubtful = await self._put(owned, number, data)
+            await self._put(owned, number, data)
         except UnknownOutcomeError:
             raise
         except StorageError:
             owned.doubtful = was_doubtful
             raise
-        if (doubtful or was_doubtful) and not await self.is_last(number):
-            owned.lost = True
-            raise refusal.fenced(self._client.name, owned.run_id, owned.epoch)
         self._advance(owned)
 
     async def look_again(self, owned: Owned) -> None:
@@ -185,10 +182,12 @@ class Log:
         """Bytes of an entry; what `StorageBackend.read` says holds."""
         record = await self._record(sequence, UNKNOWN)
         name = self._client.name
-        if record is not None and record.flaw not in {"", TORN}:
+        if record is None or (record.flaw == TORN and await self.is_last(sequence)):
+            raise refusal.no_entry(name, epoch, sequence)
+        if record.flaw:
             message = f"{name}: entry {sequence}: {record.flaw}"
             raise CorruptionError(message, lost=[f"entry {sequence}"])
-        if record is None or record.flaw or record.kind != ENTRY or record.epoch != epoch:
+        if record.kind != ENTRY or record.epoch != epoch:
             raise refusal.no_entry(name, epoch, sequence)
         end = record.size if length is None else min(record.size, offset + length)
         if end <= len(record.body):
@@ -202,7 +201,8 @@ class Log:
     async def delete(self, owned: Owned, entries: Sequence[EntryInfo], client_id: bytes) -> None:
         """Delete entries of a run whose tail was looked at just now.
 
-        A number that an owner before this one may still contend for, the first of each epoch, stays taken.
+        The numbers that an owner before this one may still contend for stay taken: around each take-over, the
+        last one of the old owner, which it may be trying again, and the first one of the new owner.
         """
         if any(entry.sequence == owned.head for entry in entries) and owned.placeholder is None:
             place: tuple[int, Condition] = (owned.head + 1, "create")
@@ -211,9 +211,7 @@ class Log:
                 raise refusal.fenced(self._client.name, owned.run_id, owned.epoch)
             owned.placeholder = put.version
         entries = [entry for entry in entries if entry.sequence <= owned.head]
-        strange = [entry.sequence for entry in entries if entry.epoch not in self._began]
-        await asyncio.gather(*(self._record(number, UNKNOWN) for number in strange))
-        buried = {e.sequence for e in entries if self._began.get(e.epoch, e.sequence) == e.sequence}
+        buried = await self._contended(owned, entries)
         await asyncio.gather(
             *(self._client.overwrite(numbered(self.folder, number), TOMBSTONE) for number in buried)
         )
@@ -222,25 +220,52 @@ class Log:
         for number in buried | others:
             self._forget(number)
 
+    async def _contended(self, owned: Owned, entries: Sequence[EntryInfo]) -> set[int]:
+        """Which of these numbers an owner before this one may still contend for, or for all that is known."""
+        last: dict[int, int] = {}
+        for entry in entries:
+            if entry.epoch != owned.epoch:
+                last[entry.epoch] = max(entry.sequence, last.get(entry.epoch, 0))
+        strange = {entry.sequence for entry in entries if entry.epoch not in self._began}
+        following = {number + 1 for number in last.values()} - {owned.began}
+        numbers = sorted(strange | following)
+        records = await asyncio.gather(*(self._record(number, UNKNOWN) for number in numbers))
+        read = dict(zip(numbers, records, strict=True))
+        gone = {number - 1 for number in following if read[number] is None}
+        firsts = {owned.began, *self._began.values()}
+        return {
+            entry.sequence
+            for entry in entries
+            if entry.epoch not in self._began
+            or entry.sequence in gone
+            or not firsts.isdisjoint((entry.sequence, entry.sequence + 1))
+        }
+
     def _advance(self, owned: Owned) -> None:
         owned.head += 1
         owned.placeholder, owned.doubtful, owned.busy = None, False, True
         self._greatest = max(self._greatest, owned.head)
         self._began[owned.epoch] = owned.began
 
-    async def _put(self, owned: Owned, number: int, data: bytes) -> bool:
-        """Put the entry; true when an answer was in doubt on the way."""
+    async def _put(self, owned: Owned, number: int, data: bytes) -> None:
+        """Put the entry, again and again while nobody knows; it is the same object each time."""
         condition: Condition = owned.placeholder or "create"
         doubtful = False
+        unknown = UnknownOutcomeError(
+            f"{self._client.name}: entry {number} of run {owned.run_id[:200]!r}: no answer is certain",
+            hint="list before trying again",
+        )
         for wait in waits(_TRIES):
-            put = await self._client.put(numbered(self.folder, number), data, condition)
-            doubtful = doubtful or put.doubtful
+            try:
+                put = await self._client.put(numbered(self.folder, number), data, condition)
+            except StorageError as error:
+                raise (unknown if doubtful else error) from error
             if put.version is not None:
-                return doubtful
+                return
+            doubtful = doubtful or put.doubtful
             condition = await self._next_condition(owned, put.found, condition)
             await asyncio.sleep(wait)
-        message = f"{self._client.name}: entry {number} of run {owned.run_id[:200]!r}: no answer is certain"
-        raise UnknownOutcomeError(message, hint="list before trying again")
+        raise unknown
 
     async def _next_condition(self, owned: Owned, found: Found | None, condition: Condition) -> Condition:
         """On which condition the entry may be tried again, seeing what is there instead.

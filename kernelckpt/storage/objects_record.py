@@ -20,7 +20,7 @@ TOMBSTONE = b"kckpt tombstone\n"
 
 TORN = "torn"
 _MAGIC = b"kckp"
-_FIXED = Layout(">4sBB16sHQQQQI")
+_FIXED = Layout(">4sBB16sQQQHIQI")
 HEADER_BYTES = _FIXED.size + 4
 
 
@@ -63,14 +63,15 @@ def encode(record: Record) -> bytes:
         VERSION,
         record.kind,
         record.attempt or os.urandom(16),
-        len(meta),
         record.epoch,
         record.sequence,
         record.began,
+        len(meta),
+        zlib.crc32(meta),
         len(body),
         zlib.crc32(body),
     )
-    return b"".join((head, zlib.crc32(meta, zlib.crc32(head)).to_bytes(4, "big"), meta, body))
+    return b"".join((head, zlib.crc32(head).to_bytes(4, "big"), meta, body))
 
 
 def decode(data: bytes, total: int) -> Record:
@@ -81,9 +82,10 @@ def decode(data: bytes, total: int) -> Record:
     """
     if total < HEADER_BYTES:
         return Record(kind=0, flaw=TORN)
-    if data[:4] != _MAGIC:
+    check = int.from_bytes(data[_FIXED.size : HEADER_BYTES], "big")
+    if data[:4] != _MAGIC or (data[4] <= VERSION and zlib.crc32(data[: _FIXED.size]) != check):
         return Record(kind=0, flaw="its header is damaged")
-    _, version, kind, attempt, width, epoch, sequence, began, size, check = _FIXED.unpack_from(data)
+    _, version, kind, attempt, epoch, sequence, began, width, *sums = _FIXED.unpack_from(data)
     if version > VERSION:
         message = f"an object of version {version}, this package reads {VERSION}"
         raise UnsupportedVersionError(
@@ -91,18 +93,14 @@ def decode(data: bytes, total: int) -> Record:
         )
     start = HEADER_BYTES + width
     meta, body = data[HEADER_BYTES:start], data[start:]
-    flaw = _flaw(data, start, size, check, total)
-    return Record(kind, epoch, sequence, began, meta, body, size, attempt, flaw)
-
-
-def _flaw(data: bytes, start: int, size: int, check: int, total: int) -> str:
-    head, meta, body = data[: _FIXED.size], data[HEADER_BYTES:start], data[start:]
-    if total >= start and zlib.crc32(meta, zlib.crc32(head)) != int.from_bytes(
-        data[_FIXED.size : HEADER_BYTES], "big"
-    ):
-        return "its header is damaged"
+    meta_sum, size, body_sum = sums
+    flaw = ""
     if total < start + size:
-        return TORN
-    if total > start + size:
-        return f"it has {total - start - size} bytes too many"
-    return "its body is damaged" if len(body) == size and zlib.crc32(body) != check else ""
+        flaw = TORN
+    elif total > start + size:
+        flaw = f"it has {total - start - size} bytes too many"
+    elif zlib.crc32(meta) != meta_sum:
+        flaw = "its metadata are damaged"
+    elif len(body) == size and zlib.crc32(body) != body_sum:
+        flaw = "its body is damaged"
+    return Record(kind, epoch, sequence, began, meta, body, size, attempt, flaw)

@@ -1,0 +1,120 @@
+"""Parts of the object storage that need no server: names, records, and finding the end of a long log."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernelckpt.errors import UnsupportedVersionError
+from kernelckpt.storage.objects_client import PAGE, Listed
+from kernelckpt.storage.objects_key import blob_key, blob_name, number_of, numbered, run_key
+from kernelckpt.storage.objects_log import Log
+from kernelckpt.storage.objects_record import CLAIM, ENTRY, TORN, Record, decode, encode
+
+ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()), min_size=1, max_size=300)
+
+
+@given(ANY_TEXT)
+def test_a_blob_key_is_its_name_or_a_digest(name):
+    key = blob_key(name)
+    assert len(key) <= 400
+    assert set(key) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-=")
+    assert blob_name(key) in {name, None}
+    assert (blob_name(key) is None) == (len(key) == 34 and key.startswith("=="))
+
+
+@given(ANY_TEXT, ANY_TEXT)
+def test_runs_are_told_apart(one, other):
+    assert (run_key(one) == run_key(other)) == (one == other)
+    assert len(run_key(one)) <= 73
+
+
+@given(st.lists(st.integers(1, 10**15)))
+def test_keys_sort_as_their_numbers(numbers):
+    keys = sorted(numbered("log", number) for number in numbers)
+    assert [number_of(key) for key in keys] == sorted(numbers)
+
+
+RECORD = Record(ENTRY, 7, 8, 3, b"meta", b"the body", attempt=b"a" * 16)
+
+
+def test_a_record_comes_back():
+    found = decode(encode(RECORD), len(encode(RECORD)))
+    assert (found.kind, found.epoch, found.sequence, found.began) == (ENTRY, 7, 8, 3)
+    assert (found.meta, found.body, found.size, found.flaw) == (b"meta", b"the body", 8, "")
+
+
+def test_a_record_cut_off_anywhere_is_torn():
+    data = encode(RECORD)
+    for length in range(len(data)):
+        assert decode(data[:length], length).flaw == TORN, length
+
+
+def test_a_record_changed_anywhere_is_damaged():
+    data = encode(RECORD)
+    for place in range(len(data)):
+        changed = bytearray(data)
+        changed[place] ^= 0x80
+        try:
+            assert decode(bytes(changed), len(data)).flaw not in {"", TORN}, place
+        except UnsupportedVersionError:
+            assert place == 4
+
+
+def test_more_than_a_record_is_damaged():
+    data = encode(RECORD) + b"x"
+    assert "1 bytes too many" in decode(data, len(data)).flaw
+
+
+def test_the_beginning_of_a_record_is_enough():
+    data = encode(RECORD)
+    assert decode(data[:-3], len(data)).flaw == ""
+
+
+class Bucket:
+    """A listing of any length, in pages; it counts them."""
+
+    name = "bucket"
+    prefix = ""
+
+    def __init__(self, numbers):
+        self.keys = [numbered("log", number) for number in numbers]
+        self.pages = 0
+
+    async def page(self, folder, after=""):
+        self.pages += 1
+        low, high = 0, len(self.keys)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if self.keys[middle] <= after else (low, middle)
+        now = datetime(2026, 1, 1, tzinfo=UTC)
+        return [Listed(key, 100, "", now) for key in self.keys[low : low + PAGE]]
+
+    async def get(self, key, size=0):
+        from kernelckpt.storage.objects_client import Found
+
+        data = encode(Record(CLAIM, 1, number_of(key), number_of(key)))
+        return Found(data, len(data), {}, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "pages"),
+    [
+        (range(1, 11), 1),
+        (range(1, 1001), 5),
+        (range(1, 2501), 8),
+        (range(1, 1_000_001), 40),
+        ([*range(1, 400_000, 401), *range(399_000, 400_000)], 25),
+        ([*range(1, 1500), 10_000_000], 30),
+        (range(5_000_000, 5_000_010), 1),
+    ],
+)
+async def test_the_end_is_found_in_a_few_pages(numbers, pages):
+    bucket = Bucket(numbers)
+    log = Log(bucket, "log")
+    assert (await log.tail()).number == max(numbers)
+    assert bucket.pages <= pages
+    bucket.pages = 0
+    assert (await log.tail()).number == max(numbers)
+    assert bucket.pages == 1
