@@ -40,7 +40,7 @@ class ObjectStorage(StorageBackend):
         self, client: ObjectClient, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
         """Use a bucket; `sleep` is what passes between two heartbeats."""
-        self.name = client.name
+        self.name, self.notes = client.name, client.notes
         self._client = client
         self._id = os.urandom(16)
         self._runs = Runs(client)
@@ -68,6 +68,8 @@ class ObjectStorage(StorageBackend):
         owned = self._owned.get(run_id)
         if owned is not None and owned.epoch == epoch:
             await self._give_up(owned)
+            if not self._owned:
+                await self._heartbeat.stop()
 
     async def append(
         self, run_id: str, epoch: int, sequence: int, entry: Sequence[bytes], meta: bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from secrets import token_hex
@@ -96,12 +96,16 @@ class ObjectClient:
     Attributes:
         name: the URL without credentials, for messages.
         prefix: what every key begins with, "" or ending in a slash.
+        notes: what somebody should know who relies on the server.
     """
 
-    def __init__(self, name: str, prefix: str, once: Store, patient: Store) -> None:
+    def __init__(
+        self, name: str, prefix: str, once: Store, patient: Store, notes: Sequence[str] = ()
+    ) -> None:
         """Make conditional puts through `once`, which never retries, and the rest through `patient`."""
         self.name = name
         self.prefix = prefix
+        self.notes = notes
         self._once = once
         self._patient = patient
         self._slots = asyncio.Semaphore(_AT_ONCE)

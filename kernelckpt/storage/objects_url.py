@@ -45,7 +45,7 @@ async def connect(url: str) -> ObjectClient:
         once, patient = (_store(scheme, bucket, options, retries) for retries in (0, _RETRIES))
     except (BaseError, ValueError) as error:
         raise StorageUrlError(f"{name}: {str(error).partition('Debug')[0].strip()}") from None
-    client = ObjectClient(name, f"{prefix}/" if prefix else "", once, patient)
+    client = ObjectClient(name, f"{prefix}/" if prefix else "", once, patient, _notes(options))
     await _probe_listing(client)
     await _probe_conditions(client)
     return client
@@ -102,6 +102,14 @@ def _store(scheme: str, bucket: str, options: dict[str, str], retries: int) -> S
         common["region"] = options["region"]
     hosted = options.get("virtual_hosted", "0" if endpoint else "1") == "1"
     return S3Store(bucket, virtual_hosted_style_request=hosted, **common)
+
+
+def _notes(options: dict[str, str]) -> list[str]:
+    endpoint = options.get("endpoint", "")
+    notes = [f"{endpoint} cannot be asked how durable it is: emulators forget"] if endpoint else []
+    if endpoint.startswith("http://"):
+        notes.append(f"what is written to {endpoint} travels unencrypted")
+    return notes
 
 
 async def _probe_listing(client: ObjectClient) -> None:

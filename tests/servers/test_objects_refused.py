@@ -83,6 +83,7 @@ async def test_no_word_of_credentials(azurite_server, monkeypatch):
 async def test_a_name_without_credentials(object_server):
     async with await open_storage(object_server.url(object_server.make_bucket())) as storage:
         assert storage.durable
+        assert [note.partition("http://")[0] for note in storage.notes] == ["", "what is written to "]
         for secret in ENVIRONMENT.values():
             assert secret not in f"{storage.name} {storage!r}" or secret == "us-east-1"
 

@@ -1,16 +1,17 @@
-"""Parts of the object storage that need no server: names, records, and finding the end of a long log."""
+"""Parts of the object storage that need no server: names, records, the end of a long log, who is alive."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kernelckpt.errors import UnsupportedVersionError
-from kernelckpt.storage.objects_client import PAGE, Listed
+from kernelckpt.storage.objects_client import PAGE, Found, Listed
 from kernelckpt.storage.objects_key import blob_key, blob_name, number_of, numbered, run_key
-from kernelckpt.storage.objects_log import Log
-from kernelckpt.storage.objects_record import CLAIM, ENTRY, TORN, Record, decode, encode
+from kernelckpt.storage.objects_log import Log, Tail
+from kernelckpt.storage.objects_owner import Owner, living_holder
+from kernelckpt.storage.objects_record import CLAIM, ENTRY, OWNER, RELEASED, TORN, Record, decode, encode
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()), min_size=1, max_size=300)
 
@@ -92,8 +93,6 @@ class Bucket:
         return [Listed(key, 100, "", now) for key in self.keys[low : low + PAGE]]
 
     async def get(self, key, size=0):
-        from kernelckpt.storage.objects_client import Found
-
         data = encode(Record(CLAIM, 1, number_of(key), number_of(key)))
         return Found(data, len(data), {}, datetime(2026, 1, 1, tzinfo=UTC))
 
@@ -118,3 +117,42 @@ async def test_the_end_is_found_in_a_few_pages(numbers, pages):
     bucket.pages = 0
     assert (await log.tail()).number == max(numbers)
     assert bucket.pages == 1
+
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Clock:
+    """A server whose clock stands still."""
+
+    async def now(self):
+        return NOW
+
+
+@pytest.mark.parametrize(
+    ("tail", "owner", "alive"),
+    [
+        (None, None, False),
+        ((CLAIM, 1, 0), None, True),
+        ((CLAIM, 1, 26), None, False),
+        ((CLAIM, 1, 26), (OWNER, 1, 24), True),
+        ((ENTRY, 1, 24), (OWNER, 1, 99), True),
+        ((ENTRY, 1, 26), (OWNER, 1, 26), False),
+        ((ENTRY, 1, 0), (RELEASED, 1, 0), False),
+        ((CLAIM, 2, 0), (RELEASED, 1, 0), True),
+        ((CLAIM, 1, 0), (RELEASED, 2, 0), False),
+        ((CLAIM, 1, 0), (0, 0, 0), True),
+    ],
+)
+async def test_who_is_alive_is_judged_by_the_server_alone(tail, owner, alive):
+    """An append, a placeholder and a beat are signs of life, unless the newest owner has given the run up."""
+
+    def record(kind, epoch):
+        return Record(kind, epoch, 5, 5, meta=b"another", body=b"the holder", flaw="" if kind else TORN)
+
+    if tail is not None:
+        tail = Tail(5, record(*tail[:2]), {}, NOW - timedelta(seconds=tail[2]))
+    if owner is not None:
+        owner = Owner(record(*owner[:2]), Found(b"", 0, {}, NOW - timedelta(seconds=owner[2])))
+    assert await living_holder(Clock(), b"this", tail, owner) == ("the holder" if alive else None)
+    assert await living_holder(Clock(), b"another", tail, owner) is None
