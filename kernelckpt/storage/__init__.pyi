@@ -1,8 +1,10 @@
 from .file import FileStorage
 from .memory import MemoryState, MemoryStorage
 from .metered import CallMeasure, CallTotals, MeteredStorage
+from .objects import ObjectStorage
 from .postgres import PostgresStorage
 from .read_only import ReadOnlyStorage
+from .redis import RedisStorage
 from .retrying import RetryingStorage
 from .sqlite import SqliteStorage
 from .url import open_storage
@@ -14,8 +16,10 @@ __all__ = [
     "MemoryState",
     "MemoryStorage",
     "MeteredStorage",
+    "ObjectStorage",
     "PostgresStorage",
     "ReadOnlyStorage",
+    "RedisStorage",
     "RetryingStorage",
     "SqliteStorage",
     "open_storage",

@@ -14,6 +14,7 @@ from kernelckpt.errors import StorageError, StorageUnavailableError
 from kernelckpt.storage import refusal
 from kernelckpt.storage.check import check_entry, check_name, check_page, check_range
 from kernelckpt.storage.objects_blob import Blobs
+from kernelckpt.storage.objects_cache import RecordCache
 from kernelckpt.storage.objects_client import ObjectClient
 from kernelckpt.storage.objects_inbox import Inbox
 from kernelckpt.storage.objects_log import Log, Owned, Tail
@@ -45,6 +46,7 @@ class ObjectStorage(StorageBackend):
         self._id = os.urandom(16)
         self._runs = Runs(client)
         self._blobs = Blobs(client)
+        self._cache = RecordCache()
         self._places: dict[str, Place] = {}
         self._logs: dict[str, Log] = {}
         self._inboxes: dict[str, Inbox] = {}
@@ -77,21 +79,16 @@ class ObjectStorage(StorageBackend):
         self._check_open()
         check_entry(entry, meta)
         owned = self._owner(run_id, epoch)
-        if owned.doubtful:
-            await owned.log.look_again(owned)
-        if sequence != owned.head + 1:
-            raise refusal.not_next(self.name, sequence, owned.head)
-        await owned.log.append(owned, entry, meta)
+        await owned.log.append(owned, sequence, entry, meta)
 
     async def list_entries(self, run_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[EntryInfo]:
         self._check_open()
         check_page(after, limit)
-        for place in (self._places.get(run_id), None):
-            place = place or await self._place(run_id)  # noqa: PLW2901 - the second time it is asked for
-            found = await self._log(place).list_entries(after, limit)
-            if found:
-                return found
-        return []
+        known = self._places.get(run_id)
+        if known is not None and (found := await self._log(known).list_entries(after, limit)):
+            return found
+        place = await self._place(run_id)  # whether there is such a run shows only now
+        return [] if place == known else await self._log(place).list_entries(after, limit)
 
     async def list_newest(self, run_id: str, *, limit: int = 1000) -> Sequence[EntryInfo]:
         self._check_open()
@@ -141,7 +138,6 @@ class ObjectStorage(StorageBackend):
     ) -> None:
         self._check_open()
         owned = self._owner(run_id, epoch)
-        await owned.log.check_owned(owned)
         await owned.log.delete(owned, entries, self._id)
         await self._blobs.delete(owned, _folder(owned), blobs)
 
@@ -256,7 +252,7 @@ class ObjectStorage(StorageBackend):
         return place
 
     def _log(self, place: Place) -> Log:
-        return self._logs.setdefault(place.folder, Log(self._client, f"{place.folder}/log"))
+        return self._logs.setdefault(place.folder, Log(self._client, f"{place.folder}/log", self._cache))
 
     def _inbox(self, place: Place) -> Inbox:
         return self._inboxes.setdefault(place.folder, Inbox(self._client, f"{place.folder}/inbox"))

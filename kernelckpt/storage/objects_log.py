@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from msgspec import Struct, field
 from kernelckpt.abc import EntryInfo
 from kernelckpt.errors import CorruptionError, StorageError, UnknownOutcomeError
 from kernelckpt.storage import refusal
+from kernelckpt.storage.objects_cache import RecordCache
 from kernelckpt.storage.objects_client import PAGE, UNKNOWN, Found, Listed, ObjectClient, Put
 from kernelckpt.storage.objects_key import number_of, numbered
 from kernelckpt.storage.objects_pause import waits
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from kernelckpt.storage.objects_blob import Upload
     from kernelckpt.storage.objects_client import Condition
 
-CACHE_BYTES = 64 * 1024 * 1024
 _STRIDE = 8
 _TRIES = 8
-_OVERHEAD = 500
 
 
 class Owned(Struct, eq=False):
@@ -42,6 +40,7 @@ class Owned(Struct, eq=False):
         lost: whether somebody else was seen to be the owner.
         busy: whether something was appended since the last beat.
         uploads: the unfinished blobs, by name.
+        turn: held while something looks at the end of the log, or moves it.
     """
 
     run_id: str
@@ -57,6 +56,7 @@ class Owned(Struct, eq=False):
     lost: bool = False
     busy: bool = False
     uploads: dict[str, Upload] = field(default_factory=dict)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Tail(Struct, frozen=True):
@@ -84,14 +84,13 @@ class Tail(Struct, frozen=True):
 class Log:
     """The log of one run. An object of it is immutable once it is whole, until it is deleted."""
 
-    def __init__(self, client: ObjectClient, folder: str) -> None:
+    def __init__(self, client: ObjectClient, folder: str, cache: RecordCache) -> None:
         """Know nothing yet of the log that lies in `folder`."""
         self.folder = folder
         self._client = client
         self._greatest = 0
         self._began: dict[int, int] = {}
-        self._cache: OrderedDict[int, Record] = OrderedDict()
-        self._cached = 0
+        self._cache = cache
 
     async def tail(self) -> Tail | None:
         """The object with the greatest number; None when there is none."""
@@ -127,9 +126,17 @@ class Log:
         record = Record(CLAIM, epoch, number, head + 1, client_id, holder.encode("utf-8", "surrogatepass"))
         return await self._client.put(numbered(self.folder, number), encode(record), condition)
 
-    async def append(self, owned: Owned, entry: Sequence[bytes], meta: bytes) -> None:
+    async def append(self, owned: Owned, number: int, entry: Sequence[bytes], meta: bytes) -> None:
         """Put the next entry where everybody contends; what `StorageBackend.append` says holds."""
-        number, was_doubtful = owned.head + 1, owned.doubtful
+        async with owned.turn:
+            if owned.doubtful:
+                await self._look_again(owned)
+            if number != owned.head + 1:
+                raise refusal.not_next(self._client.name, number, owned.head)
+            await self._append(owned, number, entry, meta)
+
+    async def _append(self, owned: Owned, number: int, entry: Sequence[bytes], meta: bytes) -> None:
+        was_doubtful = owned.doubtful
         data = encode(Record(ENTRY, owned.epoch, number, owned.began, meta, b"".join(entry)))
         owned.doubtful = True
         try:
@@ -139,13 +146,7 @@ class Log:
         except StorageError:
             owned.doubtful = was_doubtful
             raise
-        self._advance(owned)
-
-    async def look_again(self, owned: Owned) -> None:
-        """Find out whether an append in doubt is there after all."""
-        found = await self._client.get(numbered(self.folder, owned.head + 1), UNKNOWN)
-        if found is not None and _is_entry_of(owned, decode(found.data, found.size)):
-            self._advance(owned)
+        self._advance(owned, number)
 
     async def check_owned(self, owned: Owned) -> None:
         """Look at the tail.
@@ -153,15 +154,8 @@ class Log:
         Raises:
             FencedError: it is somebody else's.
         """
-        if owned.doubtful:
-            await self.look_again(owned)
-        after = await self._page(owned.head)
-        sound = not owned.lost and len(after) == (owned.placeholder is not None)
-        if sound and after:
-            found = await self._client.get(after[0].key)
-            sound = found is not None and found.version == owned.placeholder
-        if not sound:
-            raise refusal.fenced(self._client.name, owned.run_id, owned.epoch)
+        async with owned.turn:
+            await self._check(owned)
 
     async def list_entries(self, after: int, limit: int) -> list[EntryInfo]:
         """The entries after a number, read many at once."""
@@ -199,17 +193,15 @@ class Log:
         return data
 
     async def delete(self, owned: Owned, entries: Sequence[EntryInfo], client_id: bytes) -> None:
-        """Delete entries of a run whose tail was looked at just now.
+        """Look at the tail, then delete entries; what `StorageBackend.delete` says holds.
 
         The numbers that an owner before this one may still contend for stay taken: around each take-over, the
         last one of the old owner, which it may be trying again, and the first one of the new owner.
         """
-        if any(entry.sequence == owned.head for entry in entries) and owned.placeholder is None:
-            place: tuple[int, Condition] = (owned.head + 1, "create")
-            put = await self.claim(owned.epoch, client_id, owned.holder, owned.head, place)
-            if put.version is None:
-                raise refusal.fenced(self._client.name, owned.run_id, owned.epoch)
-            owned.placeholder = put.version
+        async with owned.turn:
+            await self._check(owned)
+            if any(entry.sequence == owned.head for entry in entries) and owned.placeholder is None:
+                await self._hold_place(owned, client_id)
         entries = [entry for entry in entries if entry.sequence <= owned.head]
         buried = await self._contended(owned, entries)
         await asyncio.gather(
@@ -218,7 +210,33 @@ class Log:
         others = {entry.sequence for entry in entries} - buried
         await self._client.delete(numbered(self.folder, number) for number in others)
         for number in buried | others:
-            self._forget(number)
+            self._cache.drop(numbered(self.folder, number))
+
+    async def _look_again(self, owned: Owned) -> None:
+        """Find out whether an append in doubt is there after all."""
+        number = owned.head + 1
+        found = await self._client.get(numbered(self.folder, number), UNKNOWN)
+        if found is not None and _is_entry_of(owned, decode(found.data, found.size)):
+            self._advance(owned, number)
+
+    async def _check(self, owned: Owned) -> None:
+        if owned.doubtful:
+            await self._look_again(owned)
+        after = await self._page(owned.head)
+        sound = not owned.lost and len(after) == (owned.placeholder is not None)
+        if sound and after:
+            found = await self._client.get(after[0].key)
+            sound = found is not None and found.version == owned.placeholder
+        if not sound:
+            raise refusal.fenced(self._client.name, owned.run_id, owned.epoch)
+
+    async def _hold_place(self, owned: Owned, client_id: bytes) -> None:
+        """Put a placeholder after the newest entry, which is to be deleted."""
+        place: tuple[int, Condition] = (owned.head + 1, "create")
+        put = await self.claim(owned.epoch, client_id, owned.holder, owned.head, place)
+        if put.version is None:
+            raise refusal.fenced(self._client.name, owned.run_id, owned.epoch)
+        owned.placeholder = put.version
 
     async def _contended(self, owned: Owned, entries: Sequence[EntryInfo]) -> set[int]:
         """Which of these numbers an owner before this one may still contend for, or for all that is known."""
@@ -241,8 +259,8 @@ class Log:
             or not firsts.isdisjoint((entry.sequence, entry.sequence + 1))
         }
 
-    def _advance(self, owned: Owned) -> None:
-        owned.head += 1
+    def _advance(self, owned: Owned, number: int) -> None:
+        owned.head = number
         owned.placeholder, owned.doubtful, owned.busy = None, False, True
         self._greatest = max(self._greatest, owned.head)
         self._began[owned.epoch] = owned.began
@@ -279,8 +297,8 @@ class Log:
         if found is not None and record.flaw == TORN and await self._is_announced(owned):
             return found.version
         if _is_entry_of(owned, record):
-            self._advance(owned)
-            raise refusal.not_next(self._client.name, owned.head, owned.head)
+            self._advance(owned, record.sequence)
+            raise refusal.not_next(self._client.name, record.sequence, owned.head)
         owned.lost = True
         raise refusal.fenced(self._client.name, owned.run_id, owned.epoch)
 
@@ -318,28 +336,17 @@ class Log:
 
     async def _record(self, number: int, size: int) -> Record | None:
         """An object's content, or its beginning; None when it is not there, or its content was deleted."""
-        if (record := self._cache.get(number)) is not None:
-            self._cache.move_to_end(number)
+        key = numbered(self.folder, number)
+        if (record := self._cache.find(key)) is not None:
             return record
-        found = await self._client.get(numbered(self.folder, number), size)
+        found = await self._client.get(key, size)
         if found is None or found.data == TOMBSTONE:
             return None
         record = decode(found.data, found.size)
         if record.kind == ENTRY and not record.flaw:
             self._began[record.epoch] = record.began
-            self._keep(number, record)
+            self._cache.keep(key, record)
         return record
-
-    def _keep(self, number: int, record: Record) -> None:
-        self._forget(number)
-        self._cache[number] = record
-        self._cached += len(record.body) + _OVERHEAD
-        while self._cached > CACHE_BYTES:
-            self._forget(next(iter(self._cache)))
-
-    def _forget(self, number: int) -> None:
-        if (record := self._cache.pop(number, None)) is not None:
-            self._cached -= len(record.body) + _OVERHEAD
 
 
 def owner_key(log_folder: str) -> str:

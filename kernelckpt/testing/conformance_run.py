@@ -12,6 +12,8 @@ from kernelckpt.testing.expect import (
     StorageFactory,
     append_some,
     as_bytes,
+    list_all,
+    owned_run,
     refused,
     sequences,
     write_blob,
@@ -54,6 +56,23 @@ class RunConformance:
             await append_some(storage, Claim(second.epoch, 20), 1, "b")
             assert await sequences(other, "a") == await sequences(other, "b") == list(range(1, 22))
             assert [await other.read_blob(name, "blob") for name in ("a", "b")] == [b"of a", b"of b"]
+
+    async def test_blobs_and_deletions_beside_entries(self, storage_factory: StorageFactory) -> None:
+        """An owner adds entries while it writes blobs, deletes and lists, as a log and its bases do."""
+        async with owned_run(storage_factory) as (storage, first):
+            await append_some(storage, first, 10)
+            oldest = await list_all(storage)
+            claim = await storage.acquire("run", "the test, again")
+
+            async def upkeep() -> None:
+                for number in range(10):
+                    await write_blob(storage, claim, f"blob {number}", [b"one", b"two"])
+                    await storage.delete("run", claim.epoch, entries=oldest if number == 5 else ())
+                    await storage.list_newest("run")
+
+            await asyncio.gather(append_some(storage, claim, 60), upkeep())
+            assert await sequences(storage) == list(range(11, 71))
+            assert len(await storage.list_blobs("run")) == 10
 
     async def test_many_runs(self, storage_factory: StorageFactory) -> None:
         """They are listed sorted, by anybody."""

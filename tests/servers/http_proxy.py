@@ -14,6 +14,7 @@ class Request:
         head: the request line and the headers.
         cut: forward so many bytes of head and body, then drop both connections.
         swallow: let the server answer, and drop the answer and the connection.
+        answer: what the proxy itself answers instead of the server, as "503 Slow Down".
         hold: an event to wait for before anything is forwarded.
         answered: set once the server has answered.
     """
@@ -22,6 +23,7 @@ class Request:
         self.head, self.body = head, body
         self.cut = None
         self.swallow = False
+        self.answer = ""
         self.hold = None
         self.answered = asyncio.Event()
 
@@ -92,6 +94,10 @@ class HttpProxy:
         self.meddle(request)
         if request.hold is not None:
             await request.hold.wait()
+        if request.answer:
+            writer.write(f"HTTP/1.1 {request.answer}\r\ncontent-length: 0\r\n\r\n".encode())
+            await writer.drain()
+            return True
         upstream_reader, upstream = await asyncio.open_connection("127.0.0.1", self.target)
         try:
             upstream.write((request.head + request.body)[: request.cut])

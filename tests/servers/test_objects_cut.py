@@ -7,7 +7,13 @@ import signal
 import pytest
 from http_proxy import HttpProxy
 
-from kernelckpt.errors import CorruptionError, FencedError, UnknownOutcomeError
+from kernelckpt.errors import (
+    CorruptionError,
+    FencedError,
+    StorageFullError,
+    StorageUnavailableError,
+    UnknownOutcomeError,
+)
 from kernelckpt.storage.objects import open_objects
 from kernelckpt.storage.objects_key import numbered
 from kernelckpt.storage.objects_record import ENTRY, Record, encode
@@ -56,6 +62,13 @@ def swallow(request):
 
 def cut_before_body(request):
     request.cut = len(request.head)
+
+
+def says(answer):
+    def deed(request):
+        request.answer = answer
+
+    return deed
 
 
 def passes(request):
@@ -121,6 +134,8 @@ async def test_cut_uploads(urls, proxy, seed):
         [cut_at(-1)],
         [cut_at(-1), cut_at(-60), cut_at(-5)],
         [cut_at(-1), swallow],
+        [says("409 ConditionalRequestConflict"), says("503 Slow Down"), says("500 Internal Error")],
+        [says("412 Precondition Failed")],
     ],
 )
 @pytest.mark.parametrize("number", [1, 2])
@@ -136,6 +151,67 @@ async def test_a_doubtful_append_is_settled(urls, proxy, deeds, number):
         await storage.append("run", claim.epoch, number + 1, [b"after"], b"")
     assert (await contents(direct))[-2:] == [b"in doubt", b"after"]
     assert len(await contents(direct)) == number + 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ("403 Forbidden", StorageUnavailableError),
+        ("400 Bad Request", StorageUnavailableError),
+        ("507 Insufficient Storage", StorageFullError),
+    ],
+)
+async def test_a_refused_append_may_be_tried_again(urls, proxy, answer, kind):
+    direct, through = urls
+    async with await open_objects(through) as storage:
+        claim = await storage.acquire("run", "test")
+        for number in (1, 2):
+            proxy.meddle = on_entries(says(answer))
+            with pytest.raises(kind):
+                await storage.append("run", claim.epoch, number, [b"x"], b"")
+            await storage.append("run", claim.epoch, number, [b"%d" % number], b"")
+    assert await contents(direct) == [b"1", b"2"]
+
+
+async def test_a_refusal_after_a_lost_answer_is_an_unknown_outcome(urls, proxy):
+    """The first try may still arrive."""
+    direct, through = urls
+    async with await open_objects(through) as storage:
+        claim = await storage.acquire("run", "test")
+        proxy.meddle = on_entries(cut_before_body, says("403 Forbidden"))
+        with pytest.raises(UnknownOutcomeError):
+            await storage.append("run", claim.epoch, 1, [b"x"], b"")
+        await storage.append("run", claim.epoch, 1, [b"again"], b"")
+    assert await contents(direct) == [b"again"]
+
+
+@pytest.mark.parametrize("deed", [swallow, cut_at(-1), cut_before_body, says("503 Slow Down")])
+@pytest.mark.parametrize("which", ["/run", "/log/", "/owner"])
+@pytest.mark.parametrize("taken", [False, True])
+async def test_a_doubtful_acquisition_is_settled(urls, proxy, deed, which, taken):
+    direct, through = urls
+    async with await open_objects(direct) as before, await open_objects(through) as storage:
+        head = epoch = 0
+        if taken:
+            claim = await before.acquire("run", "somebody")
+            head, epoch = 1, claim.epoch
+            await before.append("run", epoch, 1, [b"before"], b"")
+        left = [deed]
+
+        def meddle(request):
+            if (
+                request.kind == "PUT"
+                and which in request.path.removeprefix("/").partition("/runs/run-")[2]
+                and left
+            ):
+                left.pop()(request)
+
+        proxy.meddle = meddle
+        claim = await storage.acquire("run", "test", takeover=taken)
+        assert (claim.head, claim.epoch > epoch) == (head, True)
+        assert (left == []) == (which != "/run" or not taken)
+        await storage.append("run", claim.epoch, head + 1, [b"after"], b"")
+    assert (await contents(direct))[-1] == b"after"
 
 
 async def test_no_answer_ever_is_an_unknown_outcome(urls, proxy):

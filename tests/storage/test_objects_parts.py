@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernelckpt.errors import UnsupportedVersionError
+from kernelckpt.storage.objects_cache import RecordCache
 from kernelckpt.storage.objects_client import PAGE, Found, Listed
 from kernelckpt.storage.objects_key import blob_key, blob_name, number_of, numbered, run_key
 from kernelckpt.storage.objects_log import Log, Tail
@@ -111,7 +112,7 @@ class Bucket:
 )
 async def test_the_end_is_found_in_a_few_pages(numbers, pages):
     bucket = Bucket(numbers)
-    log = Log(bucket, "log")
+    log = Log(bucket, "log", RecordCache())
     assert (await log.tail()).number == max(numbers)
     assert bucket.pages <= pages
     bucket.pages = 0
@@ -156,3 +157,17 @@ async def test_who_is_alive_is_judged_by_the_server_alone(tail, owner, alive):
         owner = Owner(record(*owner[:2]), Found(b"", 0, {}, NOW - timedelta(seconds=owner[2])))
     assert await living_holder(Clock(), b"this", tail, owner) == ("the holder" if alive else None)
     assert await living_holder(Clock(), b"another", tail, owner) is None
+
+
+def test_a_cache_holds_what_was_used_last():
+    cache = RecordCache(limit=10_000)
+    for number in range(10):
+        cache.keep(f"{number}", Record(body=b"x" * 2000))
+        cache.find("0")
+    kept = [number for number in range(10) if cache.find(f"{number}") is not None]
+    assert kept == [0, 7, 8, 9]
+    cache.keep("large", Record(body=b"x" * 20_000))
+    assert cache.find("large") is None
+    cache.keep("small", Record(body=b"x"))
+    cache.drop("small")
+    assert cache.find("small") is None
