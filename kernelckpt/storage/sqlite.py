@@ -98,6 +98,7 @@ class SqliteStorage(StorageBackend):
         make = partial(SqliteFile, self.path, self.name, self._ops, connect)
         self._writer, self._reader = SqliteThread(partial(make, writes=True)), SqliteThread(make)
         self._closed = False
+        self._leaving: asyncio.Task[None] | None = None
         leave_to_parent(self)
 
     def after_fork(self) -> None:
@@ -235,19 +236,19 @@ class SqliteStorage(StorageBackend):
         if self._closed:
             return
         self._closed = True
-        leave = asyncio.create_task(self._leave())
-        try:
-            with move_on_after(_CLOSE_SECONDS):  # a disk that never answers keeps its thread, not its user
-                await asyncio.shield(leave)  # cancelled or not, the runs are let go
-        finally:
-            self._writer.shutdown()
-            self._reader.shutdown()
+        self._leaving = asyncio.create_task(self._leave())
+        with move_on_after(_CLOSE_SECONDS):  # a disk that never answers keeps its threads, not their user
+            await asyncio.shield(self._leaving)  # cancelled or not, the runs are let go
 
     async def _leave(self) -> None:
         """Let the runs go, then close one connection after the other: the last one takes the log with it."""
-        await self._writer.call(lambda _: self._ownership.release_all())
-        await self._reader.call(SqliteFile.close)
-        await self._writer.call(SqliteFile.close)
+        try:
+            await self._writer.call(lambda _: self._ownership.release_all())
+            await self._reader.call(SqliteFile.close)
+            await self._writer.call(SqliteFile.close)
+        finally:
+            self._writer.shutdown()
+            self._reader.shutdown()
 
     async def _call(self, thread: SqliteThread, function: Callable[[SqliteFile], T]) -> T:
         """Run a function in a thread; errors of SQLite and of the system leave it typed."""

@@ -30,7 +30,10 @@ WAL_BYTES = 16 * 1024 * 1024
 _CHANGES = 512
 """Rows that one connection changes between two checkpoints."""
 
-_CHECKPOINT_BUSY_MS = 200
+_PATIENCE = 16
+"""So many times as many, after a checkpoint that had to leave the log as it is."""
+
+_CHECKPOINT_BUSY_MS = 1000
 _FREE_PAGES = 256
 _VACUUM_PAGES = 2048
 
@@ -38,7 +41,7 @@ _SETTINGS = (
     ("busy_timeout", str(BUSY_MS)),
     ("journal_mode", "wal"),
     ("synchronous", "2"),  # FULL: in this journal mode, each commit is synced
-    ("wal_autocheckpoint", "0"),  # see `SqliteFile.checkpoint`
+    ("wal_autocheckpoint", "0"),  # see `SqliteFile`
 )
 """Without these nothing is promised: each is read back, and refused when it did not take."""
 
@@ -56,9 +59,9 @@ _WISHES = (
 class SqliteFile:
     """One connection to a database, opened when it is first used; of one thread.
 
-    A checkpoint is made only by who holds the lock of writers. That is why SQLite's own, after a commit, are
-    off: before version 3.51.3 one that runs while another connection starts the log anew may take
-    commits for copied that are not (sqlite.org/wal.html, "the WAL-reset bug").
+    Checkpoints wait for the lock of writers. That is why SQLite's own, after a commit, are off: before
+    version 3.51.3, one that runs while another connection begins the log anew may take commits for copied
+    that are not (sqlite.org/wal.html, "the WAL-reset bug").
     """
 
     def __init__(self, path: str, name: str, ops: FileOps, connect: Connect, *, writes: bool = False) -> None:
@@ -78,7 +81,7 @@ class SqliteFile:
         self._writes = writes
         self._db: sqlite3.Connection | None = None
         self._inode = 0
-        self._checked_changes = 0
+        self._next_changes = _CHANGES
         self._tolerated_bytes = WAL_BYTES
 
     def open(self, *, make: bool = False) -> sqlite3.Connection | None:
@@ -105,6 +108,8 @@ class SqliteFile:
             self._check_version(db)
             self._refuse_moved()
             if self._writes:
+                # Whoever made the file may have been killed before its name was durable.
+                self._ops.fsync_folder(str(PurePath(self._path).parent))
                 # The newest commit found may be of one that was killed after its sync had failed: the system
                 # believes its pages to be clean. A checkpoint writes them elsewhere, and syncs that.
                 self._checkpoint(db, cut=True)
@@ -150,7 +155,7 @@ class SqliteFile:
         """Keep log and file short, after something was committed: what fails here is tried again later."""
         with suppress(sqlite3.Error):
             size = self._wal_bytes()
-            if size > self._tolerated_bytes or db.total_changes - self._checked_changes >= _CHANGES:
+            if size > self._tolerated_bytes or db.total_changes >= self._next_changes:
                 self._checkpoint(db, cut=size > WAL_BYTES)
             if shrink:
                 self._give_back(db)
@@ -162,11 +167,11 @@ class SqliteFile:
         """
         db.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_BUSY_MS}")
         try:
-            busy = _value(db, f"PRAGMA wal_checkpoint({'TRUNCATE' if cut else 'RESTART'})")
+            busy = int(_value(db, f"PRAGMA wal_checkpoint({'TRUNCATE' if cut else 'RESTART'})"))
         finally:
             db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-        self._tolerated_bytes = WAL_BYTES + (self._wal_bytes() if int(busy) else 0)
-        self._checked_changes = db.total_changes
+        self._tolerated_bytes = WAL_BYTES + (self._wal_bytes() if busy else 0)
+        self._next_changes = db.total_changes + _CHANGES * (_PATIENCE if busy else 1)
 
     def _give_back(self, db: sqlite3.Connection) -> None:
         """Return pages that nothing is in to the file system, when they are most of the file."""
@@ -216,8 +221,7 @@ class SqliteFile:
 
         A file left over by one that was killed at it is of no use to anybody.
         """
-        folder = str(PurePath(self._path).parent)
-        make_folders(self._ops, folder)
+        make_folders(self._ops, str(PurePath(self._path).parent))
         temporary = f"{self._path}-new-{token_hex(8)}"
         self._ops.close(self._ops.create(temporary))
         try:
@@ -226,7 +230,6 @@ class SqliteFile:
                 self._ops.link(temporary, self._path)
         finally:
             self._ops.unlink(temporary)
-        self._ops.fsync_folder(folder)
 
     def _fill(self, temporary: str) -> None:
         with closing(self._connect(_uri(temporary, "rw"), uri=True, isolation_level=None)) as db:

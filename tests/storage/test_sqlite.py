@@ -126,6 +126,10 @@ async def test_a_new_database_gets_its_name_whole_and_durably(path):
         await storage.acquire("run", "test")
     assert ops.done[-3:] == [("fsync", str(path)), ("link", str(path)), ("fsync_folder", str(path.parent))]
     assert ops.done[0] == ("fsync_folder", str(path.parent))
+    ops = RecordingOps()
+    async with SqliteStorage(path, ops=ops) as storage:
+        await storage.acquire("run", "test")
+    assert ops.done == [("fsync_folder", str(path.parent))], "its maker may have been killed before that"
 
 
 async def test_of_many_that_make_it_at_once_one_does(path):

@@ -276,7 +276,8 @@ async def test_many_small_commits_do_not_make_a_long_log(path):
         assert path.with_name("state.db-wal").stat().st_size < WAL_BYTES // 5
 
 
-async def test_a_reader_that_stays_lets_the_log_grow_until_it_leaves(path):
+async def test_a_reader_that_stays_lets_the_log_grow_until_it_leaves(path, monkeypatch):
+    monkeypatch.setattr("kernelckpt.storage.sqlite_file._CHECKPOINT_BUSY_MS", 1)
     log = path.with_name("state.db-wal")
     async with SqliteStorage(path) as storage, SqliteStorage(path) as reader:
         claim = await storage.acquire("run", "test")

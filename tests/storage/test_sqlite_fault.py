@@ -276,6 +276,20 @@ async def test_a_fork_waits_for_the_call_that_is_under_way(path):
         await storage.acquire("run", "test")
 
 
+async def test_closing_does_not_wait_for_ever_and_lets_go_later(path, monkeypatch):
+    monkeypatch.setattr("kernelckpt.storage.sqlite._CLOSE_SECONDS", 0.01)
+    answer = threading.Event()
+    storage = SqliteStorage(path)
+    await storage.acquire("run", "test")
+    stuck = asyncio.create_task(storage._writer.call(lambda _: answer.wait()))
+    await asyncio.sleep(0)
+    await storage.aclose()
+    assert not stuck.done()
+    answer.set()
+    await storage._leaving
+    assert os.listdir(path.parent) == [path.name]
+
+
 async def test_a_message_is_posted_once_although_its_commit_failed(path):
     faults = Faults()
     async with SqliteStorage(path, connect=faults.connect) as storage:
