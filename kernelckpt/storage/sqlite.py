@@ -226,11 +226,13 @@ class SqliteStorage(StorageBackend):
         return await self._call(self._reader, look)
 
     async def delete_run(self, run_id: str) -> None:
-        def delete(rows: Rows, run: RunRow) -> None:
+        def delete(rows: Rows, run: RunRow) -> int:
             self._ownership.refuse_alive(run_id, run)
             rows.delete_run(run)
+            return run.owner
 
-        await self._change(run_id, delete, shrink=True)
+        owner = await self._change(run_id, delete, shrink=True)
+        await self._call(self._writer, lambda _: self._ownership.forget(owner))
 
     async def aclose(self) -> None:
         if self._closed:

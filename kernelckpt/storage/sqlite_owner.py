@@ -54,7 +54,7 @@ class Ownership:
         except BaseException:
             self._files.let_go(held)
             raise
-        self._files.remove(run.owner)  # of one that was killed, or is replaced
+        self.forget(run.owner)
         self._owned[run_id] = _Owned(claim.epoch, held)
         if own is not None:
             self._files.let_go(own.held)
@@ -75,6 +75,10 @@ class Ownership:
         """Raise `RunOwnedError` when the owner of a run is alive."""
         if self._files.is_alive(run.owner):
             raise refusal.owned(run_id, run.holder.decode("utf-8", "replace"))
+
+    def forget(self, token: int) -> None:
+        """Remove what an owner that was killed or replaced has left beside the database."""
+        self._files.remove(token)
 
     def release(self, run_id: str, epoch: int) -> None:
         """See `StorageBackend.release`."""

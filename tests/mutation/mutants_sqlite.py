@@ -156,7 +156,7 @@ SQLITE = (
     Mutant(
         name="the files of owners that were killed are never removed",
         file=OWNER,
-        old="        self._files.remove(run.owner)",
+        old="        self.forget(run.owner)",
         new="        pass",
         tests=(f"{FAULT}what_a_killed_process_acknowledged_is_there",),
     ),

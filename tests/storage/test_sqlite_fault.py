@@ -213,6 +213,19 @@ async def test_what_a_killed_process_acknowledged_is_there(path):
         assert len(os.listdir(f"{path}-owners")) == 1
 
 
+async def test_a_deleted_run_leaves_nothing_of_its_killed_owner(path):
+    process = child(OWNER, path)
+    assert process.stdout.readline() == "1\n"
+    process.kill()
+    process.communicate()
+    async with SqliteStorage(path) as storage:
+        await storage.delete_run("run")
+        assert list(await storage.list_runs()) == []
+        for table in ("entries", "blobs", "pieces", "inbox"):
+            assert await ask(storage, f"SELECT count(*) FROM {table}") == [0]
+    assert os.listdir(path.parent) == [path.name]
+
+
 async def test_a_frozen_owner_is_fenced_when_it_wakes(path):
     process = child(OWNER, path, "step by step")
     assert process.stdout.readline() == "1\n"
