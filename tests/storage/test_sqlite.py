@@ -4,6 +4,8 @@ import asyncio
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 import tempfile
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -38,6 +40,12 @@ def tree(folder):
     return {entry.name: entry.read_bytes() if entry.is_file() else None for entry in sorted(folder.iterdir())}
 
 
+def test_python_without_sqlite_has_the_other_storages():
+    program = "import sys; sys.modules['sqlite3'] = None; import kernelckpt; print(kernelckpt.FileStorage)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "FileStorage" in done.stdout
+
+
 async def test_settings_are_really_set(path):
     async with SqliteStorage(path) as storage:
         await storage.acquire("run", "test")
@@ -46,6 +54,7 @@ async def test_settings_are_really_set(path):
             found = await ask(storage, *(f"PRAGMA {name}" for name in PROMISED), thread=thread)
             assert dict(zip(PROMISED, found, strict=True)) == PROMISED
         assert await ask(storage, "PRAGMA auto_vacuum", "PRAGMA application_id") == [2, APPLICATION_ID]
+    assert os.listdir(path.parent) == [path.name], "the last connection took the log with it"
 
 
 @pytest.mark.parametrize(
