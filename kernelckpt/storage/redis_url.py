@@ -72,8 +72,10 @@ def parse_redis_url(url: str) -> RedisUrl:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or 6379
-    except ValueError as error:
-        raise _bad("its host or port cannot be read") from error
+    except ValueError:
+        raise _bad("its host or port cannot be read") from None  # it shows what may be of a password
+    if parts.fragment:
+        raise _bad("'#' is no part of it; write %23")
     if not host:
         raise _bad("it names no host")
     if not re.fullmatch(r"/?|/\d{1,9}", parts.path):
@@ -97,7 +99,7 @@ def _options_of(parts: SplitResult) -> dict[str, str]:
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     for name, value in options.items():
         if name not in _OPTIONS:
-            raise _bad(f"no option {name!r}")
+            raise _bad(f"no option {name!r}" if name.isidentifier() else "an option cannot be read")
         if not re.fullmatch(_OPTIONS[name], value):
             raise _bad(f"the option {name} cannot be {value!r}")
     if "ssl_ca_certs" in options and parts.scheme != "rediss":

@@ -54,6 +54,9 @@ def test_credentials_come_from_the_environment_when_the_url_has_none(monkeypatch
         ("redis:", "no host"),
         ("redis://:s3cret@", "no host"),
         ("redis://:s3cret@host:port", "host or port"),
+        ("redis://me:s3cret/x@host", "host or port"),
+        ("redis://me:12?s3cret@host", "an option cannot be read"),
+        ("redis://host#s3cret", "'#' is no part of it"),
         ("redis://:s3cret@host:99999", "host or port"),
         ("redis://:s3cret@[host", "host or port"),
         ("redis://:s3cret@host/name", "number of a database"),
@@ -70,6 +73,7 @@ async def test_a_url_that_cannot_be_used_is_refused_without_showing_credentials(
     with pytest.raises(StorageUrlError, match=reason) as refusal:
         await open_storage(url)
     assert "s3cret" not in f"{refusal.value}"
+    assert refusal.value.__cause__ is None
     assert "accept_loss=everysec" in refusal.value.hint
 
 
