@@ -16,8 +16,8 @@ OLDEST = (6, 2)
 """The oldest version of Redis, or of what says it is compatible with one."""
 
 _POLICY = "maxmemory_policy"
-_LOAD_TRIES = 60
-_LOAD_SECONDS = 1.0
+_WAITS = 60
+_WAIT_SECONDS = 1.0
 
 _KEEPS = {"appendonly": "yes", "appendfsync": "always", "no-appendfsync-on-rewrite": "no"}
 """With these a command is answered after it was synced.
@@ -42,13 +42,17 @@ class Verdict(Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
+class _NotYetError(StorageUnavailableError):
+    """It will be different in a while."""
+
+
 async def look_at_server(
     server: RedisServer, url: RedisUrl, sleep: Callable[[float], Awaitable[object]]
 ) -> Verdict:
-    """Judge a server once it has loaded what it keeps, for which it is waited.
+    """Judge a server once it has loaded what it keeps, and begun its file; for that it is waited a minute.
 
     Raises:
-        StorageUnavailableError: what `judge_server` and `check_layout` raise; or it still loads.
+        StorageUnavailableError: what `judge_server` and `check_layout` raise; or it is not ready.
         UnsupportedVersionError: a newer version wrote what is there.
     """
     tries = 0
@@ -58,11 +62,12 @@ async def look_at_server(
             await check_layout(server, url.prefix)
         except StorageUnavailableError as error:
             tries += 1
-            if tries == _LOAD_TRIES or not isinstance(error.__cause__, BusyLoadingError):
+            passes = isinstance(error, _NotYetError) or isinstance(error.__cause__, BusyLoadingError)
+            if tries == _WAITS or not passes:
                 raise
         else:
             return verdict
-        await sleep(_LOAD_SECONDS)
+        await sleep(_WAIT_SECONDS)
 
 
 async def judge_server(server: RedisServer, url: RedisUrl) -> Verdict:
@@ -80,7 +85,7 @@ async def judge_server(server: RedisServer, url: RedisUrl) -> Verdict:
         return _trusted(url)
     wrong = {name: settings.get(name, "missing") for name in _KEEPS if settings.get(name) != _KEEPS[name]}
     if not wrong:
-        return Verdict(durable=True)
+        return _begun(url, info or {})
     return _accepted(url, settings, wrong)
 
 
@@ -159,6 +164,24 @@ def _trusted(url: RedisUrl) -> Verdict:
         url.name,
         "it does not show whether it keeps what it acknowledges (INFO or CONFIG GET is denied)",
         "allow `CONFIG GET`; or, knowing that it does, put assume_durable=1 into the URL",
+    )
+
+
+def _begun(url: RedisUrl, info: dict[str, str]) -> Verdict:
+    """What to think of a server whose settings are right: it may not keep yet what they say.
+
+    From `CONFIG SET appendonly yes` until the first rewrite is done, commands go to a temporary file that no
+    restart reads. The first rewrite of a file that was begun empty looks the same.
+    """
+    is_rewriting = "1" in {info.get("aof_rewrite_in_progress"), info.get("aof_rewrite_scheduled")}
+    has_failed = info.get("aof_last_bgrewrite_status", "ok") != "ok"
+    if info.get("aof_base_size", "0") != "0" or not (is_rewriting or has_failed):
+        return Verdict(durable=True)
+    reason = "its append-only file is being begun; when it dies before that is done, everything may be lost"
+    if url.accept_loss == "all":
+        return Verdict(durable=False, notes=(f"{url.name}: {reason}",))
+    raise _NotYetError(
+        f"{url.name} cannot be used yet: {reason}", hint="`INFO persistence` says when the rewrite is done"
     )
 
 

@@ -93,6 +93,13 @@ WRAPPERS = (
         tests=(f"{OFFLINE}a_setting_that_is_not_told_is_not_taken_for_right",),
     ),
     Mutant(
+        name="a Redis server keeps everything as soon as it was told to",
+        file=SETTING,
+        old="return _begun(url, info or {})",
+        new="return Verdict(durable=True)",
+        tests=(f"{OFFLINE}a_server_that_begins_its_file_keeps_nothing_yet",),
+    ),
+    Mutant(
         name="a Redis server may evict runs",
         file=SETTING,
         old='if policy != "noeviction":',

@@ -12,6 +12,7 @@ from kernelckpt.errors import (
     StorageUnavailableError,
     UnsupportedVersionError,
 )
+from kernelckpt.storage.redis import open_redis
 from kernelckpt.storage.redis_url import parse_redis_url
 
 pytestmark = pytest.mark.servers
@@ -54,6 +55,24 @@ async def test_a_server_that_keeps_everything_is_durable_whatever_would_be_accep
         async with await open_storage(own_redis.url(option)) as storage:
             assert storage.durable
             assert storage.notes == ()
+
+
+async def test_a_server_told_to_keep_everything_is_waited_for_until_it_does(own_redis, redis_admin):
+    waits = []
+
+    async def sleep(seconds):
+        waits.append(seconds)
+        while (await asyncio.to_thread(redis_admin.info, "persistence"))["aof_rewrite_in_progress"]:
+            await asyncio.sleep(0.01)
+
+    redis_admin.config_set("appendonly", "no")
+    redis_admin.mset({f"key {number}": "x" for number in range(1000)})
+    redis_admin.config_set("rdb-key-save-delay", 500)  # so long the first rewrite takes for each key, in us
+    redis_admin.config_set("appendonly", "yes")
+    storage = await open_redis(own_redis.url(), sleep=sleep)
+    assert storage.durable
+    assert waits
+    await storage.aclose()
 
 
 async def test_a_server_that_throws_keys_away_is_refused(own_redis, redis_admin):

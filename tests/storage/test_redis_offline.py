@@ -170,6 +170,28 @@ async def test_a_loss_of_a_second_is_not_one_of_a_whole_rewrite():
         await judge_server(Telling(config=config | {"no-appendfsync-on-rewrite": "yes"}), url)
 
 
+BEGINNING = {"aof_base_size": "0", "aof_last_bgrewrite_status": "ok", "aof_rewrite_in_progress": "0"}
+
+
+@pytest.mark.parametrize(
+    ("info", "keeps"),
+    [
+        ({}, True),
+        ({"aof_rewrite_in_progress": "1"}, False),
+        ({"aof_rewrite_scheduled": "1"}, False),
+        ({"aof_last_bgrewrite_status": "err"}, False),
+        ({"aof_rewrite_in_progress": "1", "aof_base_size": "88"}, True),
+    ],
+)
+async def test_a_server_that_begins_its_file_keeps_nothing_yet(info, keeps):
+    told = Telling(BEGINNING | info)
+    if not keeps:
+        with pytest.raises(StorageUnavailableError, match="being begun"):
+            await judge_server(told, parse_redis_url("redis://told?accept_loss=everysec"))
+    verdict = await judge_server(told, parse_redis_url("redis://told?accept_loss=all"))
+    assert (verdict.durable, bool(verdict.notes)) == (keeps, not keeps)
+
+
 async def test_trust_is_not_needed_where_settings_are_shown():
     verdict = await judge_server(Telling(), parse_redis_url("redis://told?assume_durable=1"))
     assert (verdict.durable, verdict.notes) == (True, ())
