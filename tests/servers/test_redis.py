@@ -1,8 +1,10 @@
 """What happens to a Redis server while it is used: nothing acknowledged is lost."""
 
 import asyncio
+import random
 import signal
 
+import anyio
 import pytest
 from redis_kit import direct, numbers, until, write
 
@@ -137,3 +139,23 @@ async def test_a_range_of_nothing_is_nothing(own_redis):
         for offset, length in ((0, 0), (0, 1), (4, 9), (5, None), (9, 1), (0, 2**70)):
             found = await storage.read("run", claim.epoch, 1, offset=offset, length=length)
             assert found == b"entry"[offset : None if length is None else offset + length]
+
+
+async def test_cancelled_calls_leave_no_connection_taken(own_redis):
+    chance = random.Random(1)
+
+    async def read_a_little(storage, epoch):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(storage.read, "run", epoch, 1)
+            for _ in range(chance.randrange(12)):
+                await asyncio.sleep(0)
+            tasks.cancel_scope.cancel()
+
+    async with direct(own_redis) as storage:
+        claim = await storage.acquire("run", "test")
+        await write(storage, claim, 1)
+        for _ in range(20):
+            await asyncio.gather(*(read_a_little(storage, claim.epoch) for _ in range(40)))
+        found = await asyncio.gather(*(storage.read("run", claim.epoch, 1) for _ in range(40)))
+        assert found == [b"entry 1"] * 40
+        assert not storage._server._pool._in_use_connections
