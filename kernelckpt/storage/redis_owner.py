@@ -14,7 +14,7 @@ from kernelckpt.errors import FencedError, StorageError
 from kernelckpt.storage import refusal
 from kernelckpt.storage.redis_key import RunKeys, decode_text, encode_text
 from kernelckpt.storage.redis_removal import sweep
-from kernelckpt.storage.redis_script import CLAIM, RELEASE, RENEW
+from kernelckpt.storage.redis_script import CLAIM, LEAVE, RELEASE, RENEW
 from kernelckpt.storage.redis_server import RedisServer
 
 ALIVE_MS = 20_000
@@ -40,6 +40,7 @@ class RedisOwner:
         self._prefix = prefix
         self._sleep = sleep
         self._epochs: dict[str, int] = {}
+        self._asked: set[str] = set()
         self._known: dict[str, tuple[bytes, int]] = {}
         self._renewing: asyncio.Task[None] | None = None
 
@@ -48,6 +49,7 @@ class RedisOwner:
     ) -> Claim:
         """Become the owner of a run, under the next epoch or the wanted claim."""
         keys = RunKeys(self._prefix, run_id)
+        self._asked.add(run_id)  # whoever is cancelled, or loses the answer, may own it all the same
         word, found = await self._try_claim(keys, run_id, holder, takeover, wanted)
         while word == "deleted":
             await sweep(self._server, keys, found[0])
@@ -72,7 +74,9 @@ class RedisOwner:
         keys = RunKeys(self._prefix, run_id)
         if self._epochs.get(run_id) == epoch:
             del self._epochs[run_id]
-        await self._server.run(RELEASE, (keys.run, keys.alive), epoch, self.token)
+        word, _ = await self._server.run(RELEASE, (keys.run, keys.alive), epoch, self.token)
+        if word == "ok":
+            self._asked.discard(run_id)
 
     def acknowledged(self, run_id: str, sequence: int) -> None:
         """Remember that an entry is there: the run cannot be behind it any more."""
@@ -99,8 +103,8 @@ class RedisOwner:
         if self._renewing is not None:
             self._renewing.cancel()
         with anyio.move_on_after(_CLOSE_SECONDS, shield=True), suppress(StorageError):
-            for run_id, epoch in list(self._epochs.items()):
-                await self.release(run_id, epoch)
+            for keys in [RunKeys(self._prefix, run_id) for run_id in self._asked]:
+                await self._server.run(LEAVE, (keys.run, keys.alive), self.token)
 
     async def _try_claim(
         self, keys: RunKeys, run_id: str, holder: str, takeover: bool, wanted: Claim | None

@@ -84,6 +84,17 @@ return {'ok'}
 )
 """KEYS: run, alive."""
 
+LEAVE = _script(
+    _EXISTS,
+    """
+if token ~= ARGV[1] then return {'fenced', epoch} end
+redis.call('DEL', KEYS[2])
+redis.call('HDEL', KEYS[1], 'token')
+return {'ok'}
+""",
+)
+"""KEYS: run, alive. ARGV: token. Releases what a client was granted without hearing of it, too."""
+
 APPEND = _script(
     _OWNED,
     """
