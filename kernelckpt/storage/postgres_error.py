@@ -16,7 +16,8 @@ DRIVER_ERRORS = (
 )
 """Everything that the driver raises, connecting included."""
 
-_PASSING = ("08", "40001", "40P01", "53300", "55P03", "57P", "25P03")
+_PASSING = ("08", "23503", "40001", "40P01", "53300", "55P03", "57P", "25P03")
+"""23503: the run was removed meanwhile, which the next attempt sees."""
 _BROKEN = ("08", "40003", "57P")
 _HINTS = (
     ("28", "check the user and the password (PGPASSWORD, ~/.pgpass or the URL), and pg_hba.conf"),

@@ -16,6 +16,7 @@ from postgres_server import PROGRAMS, PostgresServer, postgres_cluster
 
 from kernelckpt.errors import (
     FencedError,
+    NotFoundError,
     RunOwnedError,
     StorageUnavailableError,
     StorageUrlError,
@@ -64,6 +65,12 @@ async def through_proxy(server, schema, **options):
         await open_postgres(server.url(schema, port=proxy.port, **options)) as storage,
     ):
         yield proxy, storage
+
+
+async def until_locked(admin):
+    """Wait until the server is at a statement, which waits for the administrator."""
+    while not await admin.fetch("SELECT FROM pg_locks WHERE NOT granted"):
+        pass
 
 
 async def end_sessions(admin):
@@ -427,8 +434,7 @@ async def test_what_is_in_doubt_is_over_before_it_is_listed(postgres_server, sch
         async with admin.transaction():
             await admin.fetch(f"SELECT FROM {schema}.runs FOR UPDATE")
             append = asyncio.create_task(storage.append("run", claim.epoch, 1, [b"late"], b""))
-            while not await admin.fetch("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
-                pass  # until the server is at it
+            await until_locked(admin)
             proxy.cut()
             with pytest.raises(UnknownOutcomeError):
                 await append
@@ -493,6 +499,18 @@ async def test_what_the_server_gives_up_is_not_there(postgres_server, schema, ad
                 await storage.append("run", claim.epoch, 1, [b"x"], b"")
         assert await numbers(storage) == []
         await storage.append("run", claim.epoch, 1, [b"x"], b"")
+
+
+async def test_a_run_that_goes_while_something_is_posted(postgres_server, schema, admin):
+    async with await open_postgres(postgres_server.url(schema)) as storage:
+        claim = await storage.acquire("run", "the test")
+        await storage.release("run", claim.epoch)
+        async with admin.transaction():
+            await admin.execute(f"DELETE FROM {schema}.runs")
+            post = asyncio.create_task(storage.post("run", "m", b"x"))
+            await until_locked(admin)
+        with pytest.raises(NotFoundError):
+            await post
 
 
 async def test_a_cancelled_append_is_made_whole(postgres_server, schema, admin):
