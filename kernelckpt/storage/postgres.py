@@ -28,16 +28,16 @@ from kernelckpt.storage.postgres_blob import Blobs
 from kernelckpt.storage.postgres_error import DRIVER_ERRORS, was_answered
 from kernelckpt.storage.postgres_line import PostgresServer
 from kernelckpt.storage.postgres_schema import prepare_schema
-from kernelckpt.storage.postgres_session import Owned, OwnerSession, Readers
+from kernelckpt.storage.postgres_session import Owned, OwnerSession, Readers, refuse_alive
 from kernelckpt.storage.postgres_url import PostgresUrl
-from kernelckpt.storage.postgres_value import joined, to_bytes, to_text
+from kernelckpt.storage.postgres_value import joined, to_bytes, to_number, to_text
 
 T = TypeVar("T")
 
 _ENTRY_BYTES = 512 * 1024 * 1024
 """The largest entry: the server takes less than 1 GiB at once."""
-_FAR = 2**62
-"""Further than there can be bytes, or entries."""
+_FAR = 2**64
+"""Further than a blob can reach."""
 _CLOSE_SECONDS = 5.0
 
 
@@ -124,7 +124,7 @@ class PostgresStorage(StorageBackend):
     ) -> bytes:
         check_range(offset, length)
         wanted = (min(offset, _ENTRY_BYTES), _ENTRY_BYTES if length is None else min(length, _ENTRY_BYTES))
-        rows = await self._rows(sql.READ, to_bytes(run_id), epoch, sequence, *wanted)
+        rows = await self._rows(sql.READ, to_bytes(run_id), to_number(epoch), to_number(sequence), *wanted)
         if not rows:
             raise refusal.no_entry(self.name, epoch, sequence)
         piece: bytes = rows[0]["piece"]
@@ -146,8 +146,8 @@ class PostgresStorage(StorageBackend):
 
     async def read_blob(self, run_id: str, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         check_range(offset, length)
-        start = offset = min(offset, _FAR)
-        end = _FAR if length is None else min(offset + length, _FAR)
+        start = offset = to_number(offset)
+        end = to_number(offset + (_FAR if length is None else length))
         pieces: list[bytes] = []
         while True:
             stop = min(start + sql.PIECE_BYTES, end)
@@ -215,17 +215,16 @@ class PostgresStorage(StorageBackend):
                 if not rows and number:
                     return
                 self._refuse_missing(run_id, rows)
-                run = Owned(rows[0]["id"], rows[0]["epoch"], run_id)
-                (probe,) = await line.fetch(sql.PROBE, run.id, run.epoch)
-                if not probe["free"] or self._owned.get(run_id) == run:
-                    raise refusal.owned(run_id, to_text(rows[0]["holder"]))
-                await line.fetch(sql.DELETE_RUN, run.id)
+                run = rows[0]
+                if Owned(run["id"], run["epoch"], run_id) == self._owned.get(run_id):
+                    raise refusal.owned(run_id, to_text(run["holder"]))
+                await refuse_alive(line, run_id, run)
+                await line.fetch(sql.DELETE_RUN, run["id"])
 
         await self._call(remove)
 
     async def aclose(self) -> None:
         self._closed = True
-        self._owned.clear()
         with move_on_after(_CLOSE_SECONDS, shield=True):
             if self._calls:
                 await asyncio.wait(self._calls)
@@ -243,7 +242,12 @@ class PostgresStorage(StorageBackend):
         call = asyncio.create_task(self._server.retried(attempt))
         self._calls.add(call)
         call.add_done_callback(self._ended)
-        return await asyncio.shield(call)
+        try:
+            return await asyncio.shield(call)
+        except asyncio.CancelledError:
+            if call.cancelled() and self._closed:
+                raise refusal.closed(self.name) from None
+            raise
 
     def _ended(self, call: asyncio.Task[Any]) -> None:
         self._calls.discard(call)
@@ -261,7 +265,7 @@ class PostgresStorage(StorageBackend):
     async def _append(self, owned: Owned, sequence: int, meta: bytes, body: bytes) -> Sequence[Any]:
         async with self._session.turn(owned) as line:
             try:
-                return await line.fetch(sql.APPEND, owned.id, owned.epoch, sequence, meta, body)
+                return await line.fetch(sql.APPEND, owned.id, owned.epoch, to_number(sequence), meta, body)
             except DRIVER_ERRORS as error:
                 if was_answered(error):
                     raise
@@ -283,7 +287,7 @@ class PostgresStorage(StorageBackend):
                 with suppress(FencedError):  # an append in doubt is over once the lock is held
                     async with self._session.turn(owned):
                         pass
-            return await self._readers.fetch(statement, to_bytes(run_id), min(after, _FAR), min(limit, _FAR))
+            return await self._readers.fetch(statement, to_bytes(run_id), to_number(after), to_number(limit))
 
         rows = await self._call(read)
         self._refuse_missing(run_id, rows)

@@ -21,8 +21,6 @@ from kernelckpt.storage.postgres_url import PostgresUrl
 T = TypeVar("T")
 
 _OLDEST = 14
-
-
 _CLOSE_SECONDS = 2.0
 _RETRYING = 0.25
 """For how long it is tried again: the share of the time that one answer may take."""
@@ -83,7 +81,11 @@ class Line:
             if not self.closed:
                 await self.execute("ROLLBACK")
             raise
-        await self.execute("COMMIT")
+        try:
+            await self.execute("COMMIT")
+        except BaseException:
+            self.drop()  # with the locks that were taken
+            raise
 
     async def aclose(self) -> None:
         """Say goodbye; a server that does not answer is not waited for."""

@@ -129,17 +129,12 @@ class OwnerSession:
         """
         async with self.turn() as line:
             async with line.transaction():
-                run = await self._locked_run(line, to_bytes(run_id))
+                run = await _locked_run(line, to_bytes(run_id))
                 granted = claim or Claim(run["epoch"] + 1, run["head"])
                 if granted.epoch < run["epoch"] or granted.head < run["head"]:
                     raise refusal.behind(self._server.name, run_id, run["epoch"], run["head"])
-                present = Owned(run["id"], run["epoch"], run_id)
-                if (
-                    ask
-                    and present not in self._held
-                    and not (await line.fetch(sql.PROBE, present.id, present.epoch))[0]["free"]
-                ):
-                    raise refusal.owned(run_id, to_text(run["holder"]))
+                if ask and Owned(run["id"], run["epoch"], run_id) not in self._held:
+                    await refuse_alive(line, run_id, run)
                 owned = Owned(run["id"], granted.epoch, run_id)
                 await line.fetch(sql.GRANT, owned.id, owned.epoch, granted.head, to_bytes(holder))
                 if owned not in self._held:
@@ -181,20 +176,36 @@ class OwnerSession:
             self._left.pop()
         return self._line
 
-    async def _locked_run(self, line: Line, name: bytes) -> Any:
-        while not (rows := await line.fetch(sql.LOCK_RUN, name)):
-            await line.fetch(sql.CREATE_RUN, name)
-        return rows[0]
-
     async def _hold_again(self, line: Line, owned: Owned) -> None:
-        await line.fetch(sql.HOLD, owned.id, owned.epoch)
+        try:
+            await line.fetch(sql.HOLD, owned.id, owned.epoch)
+            rows = await line.fetch(sql.OWNER, owned.id)
+            await line.fetch(sql.SYNC)
+        except BaseException:
+            line.drop()  # it may hold a lock that nobody knows of
+            raise
         self._held.add(owned)
-        rows = await line.fetch(sql.OWNER, owned.id)
         if not rows or rows[0]["epoch"] != owned.epoch:
             await self._unhold(line, owned)
             raise refusal.fenced(self._server.name, owned.run_id, owned.epoch)
-        await line.fetch(sql.SYNC)
 
     async def _unhold(self, line: Line, owned: Owned) -> None:
         await line.fetch(sql.UNHOLD, owned.id, owned.epoch)
         self._held.discard(owned)
+
+
+async def refuse_alive(line: Line, run_id: str, run: Any) -> None:
+    """Refuse a run, whose row is locked, if a session holds the lock of its epoch.
+
+    Raises:
+        RunOwnedError: one does.
+    """
+    (probe,) = await line.fetch(sql.PROBE, run["id"], run["epoch"])
+    if not probe["free"]:
+        raise refusal.owned(run_id, to_text(run["holder"]))
+
+
+async def _locked_run(line: Line, name: bytes) -> Any:
+    while not (rows := await line.fetch(sql.LOCK_RUN, name)):
+        await line.fetch(sql.CREATE_RUN, name)
+    return rows[0]

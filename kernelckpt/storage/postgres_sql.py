@@ -125,7 +125,7 @@ see and no standby has; once a later commit is acknowledged, so is that one."""
 
 APPEND = """
 WITH moved AS (
-    UPDATE runs SET head = $3 WHERE id = $1 AND epoch = $2 AND head = $3 - 1 RETURNING id
+    UPDATE runs SET head = $3 WHERE id = $1 AND epoch = $2 AND head = $3::bigint - 1 RETURNING id
 )
 INSERT INTO entries (run, sequence, epoch, meta, data) SELECT id, $3, $2, $4, $5 FROM moved
 RETURNING sequence
@@ -185,11 +185,11 @@ LEFT JOIN blobs ON run = runs.id AND sha256(blobs.name) = sha256($3) AND (whole 
 WHERE runs.id = $1 ORDER BY whole DESC
 """
 READ_BLOB = f"""
-SELECT size, substr(data, (greatest($3, start) - start)::integer + 1,
+SELECT size, substr(data, (greatest($3::bigint, start) - start)::integer + 1,
     greatest(0, least($4, start + octet_length(data)) - greatest($3, start))::integer) AS piece
 FROM runs JOIN blobs ON run = runs.id
 LEFT JOIN pieces ON blob = blobs.id
-    AND start > $3 - {PIECE_BYTES} AND start < $4 AND start + octet_length(data) > $3
+    AND start > $3::bigint - {PIECE_BYTES} AND start < $4 AND start + octet_length(data) > $3
 WHERE sha256(runs.name) = sha256($1) AND sha256(blobs.name) = sha256($2) AND whole ORDER BY start
 """  # noqa: S608 - a number of ours
 LIST_BLOBS = """

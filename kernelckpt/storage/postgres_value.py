@@ -8,6 +8,7 @@ from anyio import to_thread
 
 from kernelckpt.storage.postgres_sql import PIECE_BYTES
 
+_FAR = 2**62
 _THREAD_BYTES = 1024 * 1024
 """What is larger is joined in a thread, which gives the interpreter away meanwhile."""
 
@@ -20,6 +21,11 @@ def to_bytes(text: str) -> bytes:
 def to_text(data: bytes) -> str:
     """A name that was stored."""
     return data.decode("utf-8", "surrogatepass")
+
+
+def to_number(number: int) -> int:
+    """A number as the server can hold it; what is further than it can is as good as far."""
+    return max(-_FAR, min(number, _FAR))
 
 
 async def joined(pieces: Sequence[bytes]) -> bytes:

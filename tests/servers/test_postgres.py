@@ -527,6 +527,21 @@ async def test_a_cancelled_append_is_made_whole(postgres_server, schema, admin):
         assert await numbers(storage) == [1, 2]
 
 
+async def test_closing_ends_a_call_that_the_server_does_not_answer(
+    postgres_server, schema, admin, monkeypatch
+):
+    monkeypatch.setattr("kernelckpt.storage.postgres._CLOSE_SECONDS", 0.2)
+    storage = await open_postgres(postgres_server.url(schema))
+    claim = await storage.acquire("run", "the test")
+    async with admin.transaction():
+        await admin.fetch(f"SELECT FROM {schema}.runs FOR UPDATE")
+        append = asyncio.create_task(storage.append("run", claim.epoch, 1, [b"x"], b""))
+        await until_locked(admin)
+        await storage.aclose()
+        with pytest.raises(StorageUnavailableError, match="closed"):
+            await append
+
+
 async def test_a_killed_server_loses_nothing_that_was_acknowledged(own_server):
     own_server.start()
     acknowledged = 0
@@ -619,6 +634,26 @@ async def outlying_blocks(storage, schema):
             f"WHERE oid IN ('{schema}.pieces'::regclass, '{schema}.entries'::regclass)"
         )
         return row["blocks"]
+
+
+async def test_numbers_beyond_those_of_the_server(postgres_server, schema):
+    far = 10**30
+    async with await open_postgres(postgres_server.url(schema)) as storage:
+        claim = await storage.acquire("run", "the test")
+        await storage.append("run", claim.epoch, 1, [b"abc"], b"")
+        await storage.write_part("run", claim.epoch, "b", 0, [b"abc"])
+        await storage.finish_blob("run", claim.epoch, "b")
+        for number in (far, -far):
+            with pytest.raises(FencedError):
+                await storage.append("run", claim.epoch, number, [b"x"], b"")
+            with pytest.raises(NotFoundError):
+                await storage.read("run", number, number)
+        assert await numbers(storage) == [1]
+        assert not await storage.list_entries("run", after=far, limit=far)
+        assert len(await storage.list_newest("run", limit=far)) == 1
+        for offset, length, found in ((far, far, b""), (1, far, b"bc"), (far, None, b"")):
+            assert await storage.read("run", claim.epoch, 1, offset=offset, length=length) == found
+            assert await storage.read_blob("run", "b", offset=offset, length=length) == found
 
 
 async def test_an_option_that_does_not_exist(postgres_server):
