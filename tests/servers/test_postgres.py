@@ -15,6 +15,7 @@ from cutting_proxy import CuttingProxy
 from postgres_server import PROGRAMS, PostgresServer, postgres_cluster
 
 from kernelckpt.errors import (
+    CorruptionError,
     FencedError,
     NotFoundError,
     RunOwnedError,
@@ -623,6 +624,22 @@ async def test_a_range_of_a_blob_reads_no_more(postgres_server, schema, admin):
         assert found == data[0][1_000_000:1_000_100]
         read = await outlying_blocks(storage, schema) - before
         assert 0 < read <= 8
+
+
+async def test_a_blob_beyond_two_gigabytes(postgres_server, schema, admin):
+    skipped = 3 * 2**30
+    async with await open_postgres(postgres_server.url(schema)) as storage:
+        claim = await storage.acquire("run", "the test")
+        await storage.write_part("run", claim.epoch, "b", 0, [b"a" * 100])
+        await storage.write_part("run", claim.epoch, "b", 1, [b"b" * 100])
+        await admin.execute(f"UPDATE {schema}.blobs SET size = size + {skipped}")
+        await admin.execute(f"UPDATE {schema}.pieces SET start = start + {skipped} WHERE part = 1")
+        await storage.write_part("run", claim.epoch, "b", 2, [b"c" * 2_000_000])
+        assert (await storage.finish_blob("run", claim.epoch, "b")).size == skipped + 2_000_200
+        assert await storage.read_blob("run", "b", offset=skipped + 190, length=20) == b"b" * 10 + b"c" * 10
+        assert await storage.read_blob("run", "b", offset=skipped + 200) == b"c" * 2_000_000
+        with pytest.raises(CorruptionError):
+            await storage.read_blob("run", "b", offset=0, length=200)
 
 
 async def outlying_blocks(storage, schema):
