@@ -1,6 +1,7 @@
 """Kills a kernel of many agents with SIGKILL, at random times, and looks for anything lost or done twice.
 
 python tests/faults/kill9.py --kills 200 --agents 200 --seed 1
+python tests/faults/kill9.py --url postgresql://me@localhost/db --kills 20 --agents 20
 """
 
 from __future__ import annotations
@@ -123,13 +124,13 @@ class Life:
 
 
 class Trial:
-    """All lives of one kernel on one folder."""
+    """All lives of one kernel on one storage; by default one in the folder."""
 
-    def __init__(self, folder: Path, agents: int, seed: int) -> None:
+    def __init__(self, folder: Path, agents: int, seed: int, url: str = "") -> None:
         self.record = Record()
         self.faults: list[str] = []
         self.current = [f"agent-{slot}.0" for slot in range(agents)]
-        self._folder = folder
+        self._url = url or f"file:{folder / 'state'}"
         self._random = random.Random(seed)
         self._socket = str(folder / "counter")
         self._open_filings = 0
@@ -175,7 +176,7 @@ class Trial:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(CHILD),
-            f"file:{self._folder / 'state'}",
+            self._url,
             self._socket,
             stdin=pipe,
             stdout=pipe,
@@ -229,7 +230,7 @@ class Trial:
         """Compare what is in the storage with what was acknowledged."""
         while self._open_filings:
             await asyncio.sleep(0.001)
-        async with open_storage(f"file:{self._folder / 'state'}") as storage:
+        async with open_storage(self._url) as storage:
             try:
                 snapshot = await load(storage, RUN_ID)
                 newest = (await list_checkpoints(storage, RUN_ID, 1))[-1].sequence
@@ -260,10 +261,11 @@ def main() -> int:
     parser.add_argument("--agents", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--dir", type=Path, help="an empty folder; kept. By default a temporary one")
+    parser.add_argument("--url", default="", help="an empty storage. By default one in the folder")
     options = parser.parse_args()
     folder = options.dir or Path(tempfile.mkdtemp(prefix="kill9-"))
     folder.mkdir(parents=True, exist_ok=True)
-    trial = Trial(folder, options.agents, options.seed)
+    trial = Trial(folder, options.agents, options.seed, options.url)
     asyncio.run(trial.run(options.kills))
     for fault in trial.faults[:10]:
         print(f"FAULT: {fault}")

@@ -1,4 +1,4 @@
-"""Running one of the scripts beside this file to its end."""
+"""Running one of the scripts in `tests/faults/` to its end."""
 
 import asyncio
 import sys
@@ -9,7 +9,7 @@ async def run_script(name, *arguments):
     """Its exit code, and what it printed; it does not outlive whoever waits for it."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        str(Path(__file__).with_name(name)),
+        str(Path(__file__).parent / "faults" / name),
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
