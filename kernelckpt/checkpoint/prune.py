@@ -71,7 +71,8 @@ async def rehearse_prune(
     _check_pins(await read_run(storage, run_id, codec=codec), retention)
     segments = SegmentMap(storage, run_id, codec)
     time_slice = TimeSlice(LogOptions().slice_seconds, LogStats())
-    await segments.refresh(time_slice)
+    newest = await storage.list_newest(run_id, limit=1)
+    await segments.refresh(time_slice, newest[-1].sequence if newest else 0)
     pruner = Pruner(
         cast("StorageBackend", _Undeleted(storage)),
         run_id,

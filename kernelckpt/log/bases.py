@@ -76,7 +76,7 @@ class Bases:
         async with self._lock:
             self._writer.progress.check()
             time_slice = self._time_slice()
-            await self._segments.refresh(time_slice)
+            await self._segments.refresh(time_slice, self._appender.head)
             pruner = Pruner(
                 self._storage,
                 self._run_id,
@@ -97,7 +97,7 @@ class Bases:
         stats = self._writer.stats
         entries, size = stats.entries, stats.bytes_written
         time_slice = self._time_slice()
-        await self._segments.refresh(time_slice)
+        await self._segments.refresh(time_slice, self._appender.head)
         sparse = Sparse(up_to=since) if copy_items else await self._find_sparse()
         base = self._base_writer(since, sparse, time_slice)
         facts = await base.write(scan, since)

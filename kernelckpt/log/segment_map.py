@@ -66,9 +66,11 @@ class SegmentMap:
         self._codec = codec
         self._known = 0
 
-    async def refresh(self, time_slice: TimeSlice) -> None:
-        """List what was added since the last time."""
-        while page := await self._storage.list_entries(self._run_id, after=self._known, limit=_PAGE):
+    async def refresh(self, time_slice: TimeSlice, up_to: int) -> None:
+        """List what was added since the last time, up to a number: without it, who adds as fast is chased."""
+        while self._known < up_to and (
+            page := await self._storage.list_entries(self._run_id, after=self._known, limit=_PAGE)
+        ):
             time_slice.begin()
             for info in page:
                 self._add(info)

@@ -27,6 +27,23 @@ async def test_a_restore_starts_at_the_newest_base(client, reopen, storage):
     assert (await reopen()).state() == client.state()
 
 
+async def test_a_base_ends_although_entries_are_added_as_fast_as_they_are_listed(
+    client, storage, monkeypatch
+):
+    await fill(client, 10)
+    list_entries, added = storage.list_entries, []
+
+    async def slow(*arguments, **options):
+        if len(added) < 20:
+            added.append(None)
+            await fill(client, 1)
+        return await list_entries(*arguments, **options)
+
+    monkeypatch.setattr(storage, "list_entries", slow)
+    await client.base()
+    assert len(added) < 5
+
+
 async def test_history_is_not_copied_into_bases(client, storage):
     await fill(client, 20, size=5000)
     info = await client.base()
