@@ -9,6 +9,7 @@ import anyio
 from msgspec import Struct
 
 from kernelckpt.abc import BlobInfo, Claim, EntryInfo, StorageBackend
+from kernelckpt.checkpoint.copy_batch import at_once, batched
 from kernelckpt.checkpoint.copy_source import CopySource, Cut, VanishedError
 from kernelckpt.checkpoint.copy_target import CopyTarget, is_same
 from kernelckpt.errors import CorruptionError, StorageError, UsageError
@@ -135,14 +136,19 @@ class _Copy:
             self._new_blobs += 1
             self._new_size += blob.size
             self._step(blob.size)
-        async for entry in self._source.entries(cut.newest, after=claim.head):
-            await self.target.add_entry(entry, await self._source.read(entry))
-            self._new_entries += 1
-            self._new_size += entry.size
-            self._step(entry.size)
+        async for batch in batched(self._source.entries(cut.newest, after=claim.head), _size):
+            found = await at_once([self._source.read(entry) for entry in batch])
+            for entry, data in zip(batch, found, strict=True):
+                await self._add(entry, data)
         await self.target.set_inbox(cut.messages)
         await self._compare(cut)
         await self.target.finish()
+
+    async def _add(self, entry: EntryInfo, data: bytes) -> None:
+        await self.target.add_entry(entry, data)
+        self._new_entries += 1
+        self._new_size += entry.size
+        self._step(entry.size)
 
     async def _where_to_go_on(self, cut: Cut) -> Claim:
         """The claim for the first entry that the target lacks, or for what would follow its last one.
@@ -208,20 +214,22 @@ class _Copy:
         Raises:
             CorruptionError: the target gives back something else.
         """
-        async for ours, theirs in side_by_side(self._source.entries(cut.newest), self.target.entries()):
-            if ours is None:
-                continue
-            if theirs is None or not is_same(ours, theirs):
-                raise self._not_kept(f"entry {ours.sequence}")
-            if await self.target.digest(theirs) != await self._source.digest(ours):
-                raise self._not_kept(f"entry {ours.sequence}")
-            self._step(ours.size)
+        pairs = side_by_side(self._source.entries(cut.newest), self.target.entries())
+        async for batch in batched(pairs, lambda pair: _size(pair[0])):
+            await at_once([self._compare_entry(ours, theirs) for ours, theirs in batch if ours is not None])
         sizes = await self.target.blobs()
         for blob in cut.blobs:
             is_there = sizes.get(blob.name) == blob.size
             if not is_there or await self.target.blob_digest(blob) != await self._source.blob_digest(blob):
                 raise self._not_kept(f"blob {blob.name!r}")
             self._step(blob.size)
+
+    async def _compare_entry(self, ours: EntryInfo, theirs: EntryInfo | None) -> None:
+        if theirs is None or not is_same(ours, theirs):
+            raise self._not_kept(f"entry {ours.sequence}")
+        if await self.target.digest(theirs) != await self._source.digest(ours):
+            raise self._not_kept(f"entry {ours.sequence}")
+        self._step(ours.size)
 
     def _not_kept(self, what: str) -> CorruptionError:
         return CorruptionError(
@@ -235,6 +243,10 @@ class _Copy:
         self._done += size
         if self._on_progress is not None:
             self._on_progress(self._done, self._steps)
+
+
+def _size(entry: EntryInfo | None) -> int:
+    return entry.size if entry is not None else 0
 
 
 async def side_by_side(

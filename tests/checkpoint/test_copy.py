@@ -157,6 +157,28 @@ async def test_a_large_blob_is_never_held_whole(source, copied):
     assert set(asked[1:]) == {PART_BYTES}  # but for the question whether the source is a copy itself
 
 
+async def test_entries_are_asked_for_together_but_never_many_bytes_of_them(source, copied):
+    """A far storage is not waited for entry by entry."""
+    await source.acquire_as(RUN, "a test", Claim(1, 0))
+    for sequence in range(1, 101):
+        body = b"x" * (PART_BYTES // 3 if sequence > 90 else 10)
+        await source.append(RUN, 1, sequence, [body], b"")
+    read, most = [], {}
+
+    class Watched(MemoryStorage):
+        async def read(self, run_id, epoch, sequence, **options):
+            read.append(sequence)
+            most["all"] = max(most.get("all", 0), len(read))
+            most["large"] = max(most.get("large", 0), sum(other > 90 for other in read))
+            data = await super().read(run_id, epoch, sequence, **options)
+            read.remove(sequence)
+            return data
+
+    await copy_run(Watched(source._state, name="source"), copied, RUN)
+    assert await everything(copied) == await everything(source)
+    assert most == {"all": 16, "large": 3}
+
+
 # a source that lives
 
 
@@ -213,7 +235,8 @@ async def test_a_source_that_is_pruned_again_and_again_is_given_up(source, copie
         await copy_run(Forgetful(source._state, name="source"), copied, RUN)
 
 
-async def test_a_command_that_is_taken_meanwhile_is_neither_lost_nor_done_twice(source, copied):
+@pytest.mark.parametrize("when", ["posted", "list_newest", "list_blobs"])
+async def test_a_command_that_is_taken_meanwhile_is_neither_lost_nor_done_twice(source, copied, when):
     """It is in the inbox until after its entry is durable: between the two it would be in neither."""
     kernel, _ = make(source, {"listen": listen}, inbox=None)
     async with kernel:
@@ -223,7 +246,7 @@ async def test_a_command_that_is_taken_meanwhile_is_neither_lost_nor_done_twice(
     taken = []
 
     async def take(name):
-        if name == "list_blobs" and not taken:
+        if name == when and not taken:
             taken.append(name)
             await live(source, "l", listen)
 
