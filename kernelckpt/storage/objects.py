@@ -70,8 +70,6 @@ class ObjectStorage(StorageBackend):
         owned = self._owned.get(run_id)
         if owned is not None and owned.epoch == epoch:
             await self._give_up(owned)
-            if not self._owned:
-                await self._heartbeat.stop()
 
     async def append(
         self, run_id: str, epoch: int, sequence: int, entry: Sequence[bytes], meta: bytes
@@ -166,9 +164,11 @@ class ObjectStorage(StorageBackend):
         if not place.doomed:
             if (owned := self._owned.get(run_id)) is not None and not owned.lost:
                 raise refusal.owned(run_id, owned.holder)
-            await self._acquire(run_id, "somebody who deletes it", None, takeover=False)
-            doomed = await self._runs.doom(run_id, place)
-            self._owned.pop(run_id, None)
+            owned = await self._acquire(run_id, "somebody who deletes it", None, takeover=False)
+            try:
+                doomed = await self._runs.doom(run_id, place)
+            finally:
+                await self._give_up(owned)
             if doomed is None:
                 raise refusal.no_run(self.name, run_id)
             place = doomed
@@ -179,8 +179,8 @@ class ObjectStorage(StorageBackend):
         if self._closed:
             return
         self._closed = True
-        await self._heartbeat.stop()
         await asyncio.gather(*map(self._give_up, list(self._owned.values())))
+        await self._heartbeat.stop()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -242,6 +242,8 @@ class ObjectStorage(StorageBackend):
         if not owned.lost:
             with suppress(StorageError):
                 await announce(self._client, self._id, owned, owned.announced, RELEASED)
+        if not self._owned:
+            await self._heartbeat.stop()
 
     async def _place(self, run_id: str) -> Place:
         place = await self._runs.find(run_id)

@@ -242,6 +242,50 @@ async def test_a_deletion_that_was_interrupted(url, monkeypatch):
                 assert (anew.head, await listed(storage), await storage.posted("run")) == (0, [], [])
 
 
+async def test_a_deletion_that_did_not_begin_may_be_tried_again(url, monkeypatch):
+    async with await open_objects(url) as storage:
+        claim = await storage.acquire("run", "the owner")
+        await append(storage, claim, 1)
+        await storage.release("run", claim.epoch)
+
+        async def fails(*args):
+            raise StorageUnavailableError("no answer")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(storage._runs, "doom", fails)
+            with pytest.raises(StorageUnavailableError):
+                await storage.delete_run("run")
+        assert await listed(storage) == [(claim.epoch, 1)]
+        await storage.delete_run("run")
+        assert await storage.list_runs() == []
+
+
+async def test_a_bucket_is_shared_by_prefixes_of_any_name(object_server):
+    bucket = object_server.make_bucket()
+    urls = [
+        object_server.url(f"{bucket}/{prefix}")
+        for prefix in ("a", "a/b", "%C3%BC%20x~y", "100%25", "a=b+c", "")
+    ]
+    for url in urls:
+        async with await open_objects(url) as storage:
+            claim = await storage.acquire("run", "the owner")
+            await append(storage, claim, 1, 2)
+            await storage.write_part("run", claim.epoch, "blob", 0, [b"x"])
+            await storage.finish_blob("run", claim.epoch, "blob")
+            await storage.post("run", "m", b"")
+    for url in urls:
+        async with await open_objects(url) as storage:
+            claim = await storage.acquire("run", "the next")
+            assert (claim.head, await storage.list_runs()) == (2, ["run"])
+            assert len(await storage.posted("run")) == len(await storage.list_blobs("run")) == 1
+            await storage.delete(
+                "run", claim.epoch, entries=await storage.list_entries("run"), blobs=["blob"]
+            )
+            assert (await listed(storage), await storage.list_blobs("run")) == ([], [])
+            await storage.release("run", claim.epoch)
+            await storage.delete_run("run")
+
+
 async def test_a_late_owner_does_not_reach_a_run_begun_anew(url):
     async with await open_objects(url) as late, await open_objects(url) as storage:
         claim = await late.acquire("run", "the first")
