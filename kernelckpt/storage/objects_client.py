@@ -254,12 +254,12 @@ class ObjectClient:
         message = f"{self.name}: {doing}: {_short(text)}"
         if _FULL.search(text):
             return StorageFullError(message, hint="free space or raise the quota")
+        if _NO_CREDENTIALS.search(text):
+            return StorageUnavailableError(message, hint=_CREDENTIALS_HINT)
         if isinstance(error, _DENIED) or "status code: 403" in text:
             return StorageUnavailableError(message, hint=_DENIED_HINT)
         if _NO_BUCKET.search(text):
             return StorageUnavailableError(message, hint="create the bucket, or mend its name in the URL")
-        if _NO_CREDENTIALS.search(text):
-            return StorageUnavailableError(message, hint=_CREDENTIALS_HINT)
         return StorageUnavailableError(message, hint=_HINT)
 
 

@@ -195,6 +195,9 @@ class Log:
     async def delete(self, owned: Owned, entries: Sequence[EntryInfo], client_id: bytes) -> None:
         """Look at the tail, then delete entries; what `StorageBackend.delete` says holds.
 
+        An owner that is replaced after that look still deletes what it had decided to delete. These are
+        entries that its own later ones have made needless, and the new owner reads those later ones too.
+
         The numbers that an owner before this one may still contend for stay taken: around each take-over, the
         last one of the old owner, which it may be trying again, and the first one of the new owner.
         """

@@ -17,6 +17,7 @@ class Request:
         answer: what the proxy itself answers instead of the server, as "503 Slow Down".
         hold: an event to wait for before anything is forwarded.
         answered: set once the server has answered.
+        translate: called with the head of the server's answer, returns what is answered.
     """
 
     def __init__(self, head, body):
@@ -26,6 +27,7 @@ class Request:
         self.answer = ""
         self.hold = None
         self.answered = asyncio.Event()
+        self.translate = lambda head: head
 
     @property
     def method(self):
@@ -106,7 +108,8 @@ class HttpProxy:
                 upstream.write_eof()
                 await upstream_reader.read()  # so that the server has done with it what it does
                 return False
-            answer = b"".join(await _message(upstream_reader, answers=request.method))
+            head, body = await _message(upstream_reader, answers=request.method)
+            answer = request.translate(head) + body
             request.answered.set()
             if request.swallow:
                 return False

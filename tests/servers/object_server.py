@@ -4,6 +4,7 @@ import base64
 import email.utils
 import hashlib
 import hmac
+import json
 import os
 import shutil
 import sys
@@ -21,6 +22,15 @@ ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "tests-secret",
     "AWS_REGION": "us-east-1",
     "AZURE_STORAGE_ACCOUNT_KEY": KEY,
+    "GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps(
+        {
+            "disable_oauth": True,
+            "gcs_base_url": "http://127.0.0.1:1",
+            "client_email": "",
+            "private_key": "",
+            "private_key_id": "",
+        }
+    ),
 }
 """Of servers that anybody may use: none of it opens anything but them."""
 
@@ -49,7 +59,10 @@ class AzuriteServer(ServerProcess):
     scheme = "az"
 
     def command(self):
-        program = Path(os.environ["AZURITE"]) / "node_modules" / ".bin" / "azurite-blob"
+        folder = os.environ.get("AZURITE")
+        if folder is None:
+            pytest.fail("AZURITE is to name the folder of: npm install --prefix FOLDER azurite")
+        program = Path(folder) / "node_modules" / ".bin" / "azurite-blob"
         where = ["--blobHost", "127.0.0.1", "--blobPort", str(self.port), "--location", str(self.folder)]
         quiet = ["--silent", "--loose", "--skipApiVersionCheck", "--disableTelemetry"]
         return [shutil.which("node"), str(program), *where, *quiet]
