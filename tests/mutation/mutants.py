@@ -7,6 +7,7 @@ from mutants_kernel import KERNEL
 from mutants_limits import OVER_BUDGET
 from mutants_listing import LISTING
 from mutants_log import LOG
+from mutants_objects import OBJECTS
 from mutants_outside import FROM_OUTSIDE
 from mutants_sealing import SEALING
 from mutants_sqlite import SQLITE
@@ -17,6 +18,7 @@ from mutants_wrappers import WRAPPERS
 MUTANTS = (
     *STORAGE,
     *SQLITE,
+    *OBJECTS,
     *LOG,
     *LISTING,
     *COPIES,

@@ -1,11 +1,11 @@
 """Object stores under cut uploads, lost answers, stops: no acknowledged entry is lost, no cut one listed."""
 
 import asyncio
-import random
 import signal
 
 import pytest
 from http_proxy import HttpProxy
+from object_trial import append_under_cuts, race
 
 from kernelckpt.errors import (
     CorruptionError,
@@ -17,6 +17,7 @@ from kernelckpt.errors import (
 from kernelckpt.storage.objects import open_objects
 from kernelckpt.storage.objects_key import numbered
 from kernelckpt.storage.objects_record import ENTRY, Record, encode
+from kernelckpt.storage.objects_url import connect
 
 pytestmark = pytest.mark.servers
 
@@ -83,45 +84,18 @@ async def contents(url):
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_cut_uploads(urls, proxy, seed):
-    """A hundred appends a seed, most of them cut at some byte, and now and then an owner that takes over."""
-    direct, through = urls
-    chance = random.Random(seed)
-    cuts = 0
+async def test_cut_uploads(object_server, seed):
+    """Three hundred appends, most of them cut at some byte, and now and then a new owner."""
+    acknowledged, cuts, wrong = await append_under_cuts(object_server, 100, seed)
+    assert wrong == []
+    assert min(acknowledged, cuts) > 90
 
-    def meddle(request):
-        nonlocal cuts
-        if is_entry(request) and chance.random() < 0.6:
-            request.cut = chance.randrange(len(request.head) + len(request.body))
-            request.swallow = chance.random() < 0.2
-            if request.swallow:
-                request.cut = None
-            cuts += 1
 
-    acknowledged = {}
-    async with await open_objects(through) as storage:
-        claim = await storage.acquire("run", "test")
-        head = claim.head
-        proxy.meddle = meddle
-        for number in range(100):
-            body = b"%d " % number * chance.choice([1, 30, 8000])
-            try:
-                await storage.append("run", claim.epoch, head + 1, [body], b"")
-                acknowledged[head + 1] = body
-            except UnknownOutcomeError:
-                pass
-            if number % 10 == 9:
-                claim = await storage.acquire("run", "test")
-                head = claim.head
-            else:
-                head = max(head, *acknowledged)
-        proxy.meddle = lambda request: None
-    found = await contents(direct)
-    assert len(acknowledged) > 90
-    assert cuts > 90
-    assert len(found) >= max(acknowledged)
-    for number, body in acknowledged.items():
-        assert found[number - 1] == body
+async def test_races_for_a_number(object_server):
+    url = object_server.url(object_server.make_bucket())
+    clients = [await connect(url) for _ in range(16)]
+    winners = {await race(clients, f"race/{number}") for number in range(20)}
+    assert len(winners) > 1
 
 
 @pytest.mark.parametrize(
