@@ -20,6 +20,7 @@ from kernelckpt.storage.objects_inbox import Inbox
 from kernelckpt.storage.objects_log import Log, Owned, Tail
 from kernelckpt.storage.objects_owner import Heartbeat, announce, find_owner, living_holder
 from kernelckpt.storage.objects_pause import waits
+from kernelckpt.storage.objects_process import check_threads, threads_are_gone
 from kernelckpt.storage.objects_record import RELEASED
 from kernelckpt.storage.objects_run import Place, Runs
 from kernelckpt.storage.objects_url import connect
@@ -176,7 +177,7 @@ class ObjectStorage(StorageBackend):
         self._forget(run_id, place)
 
     async def aclose(self) -> None:
-        if self._closed:
+        if self._closed or threads_are_gone():
             return
         self._closed = True
         await asyncio.gather(*map(self._give_up, list(self._owned.values())))
@@ -185,6 +186,7 @@ class ObjectStorage(StorageBackend):
     def _check_open(self) -> None:
         if self._closed:
             raise refusal.closed(self.name)
+        check_threads(self.name)
 
     async def _acquire(self, run_id: str, holder: str, wanted: Claim | None, *, takeover: bool) -> Owned:
         """Contend for the number after the tail, again and again until it is ours or somebody else's."""

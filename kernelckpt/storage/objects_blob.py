@@ -77,12 +77,10 @@ class Blobs:
             raise refusal.no_parts(self._client.name, name)
         try:
             await owned.log.check_owned(owned)
-            with self._client.explained(f"finishing blob {name!r}"):
-                await upload.writer.close()
+            found = await self._close(upload, name)
         except BaseException:
             await upload.abandon()
             raise
-        found = await self._client.head(upload.key)
         if found is None or found.size != upload.size:
             await self._client.delete([upload.key])
             message = f"{self._client.name}: blob {name!r} has another size than what was written"
@@ -138,6 +136,18 @@ class Blobs:
             await self._client.overwrite(f"{place}/{_NAME}", name.encode("utf-8", "surrogatepass"))
         key = f"{place}/{owned.epoch:0{DIGITS}}-{token_hex(8)}"
         return Upload(key, self._client.writer(key))
+
+    async def _close(self, upload: Upload, name: str) -> Listed | None:
+        """Ask for the blob to be made whole, and look what is there; after a lost answer it may be."""
+        try:
+            with self._client.explained(f"finishing blob {name!r}"):
+                await upload.writer.close()
+        except (StorageError, FileNotFoundError):
+            found = await self._client.head(upload.key)
+            if found is None:
+                raise
+            return found
+        return await self._client.head(upload.key)
 
     async def _whole(self, folder: str, name: str) -> list[Listed]:
         found = await self._client.page(_folder(folder, name))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import re
-import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -51,12 +49,6 @@ _NO_CREDENTIALS = re.compile(r"169\.254\.|metadata\.google|/latest/api/token")
 _DENIED_HINT = "look at the credentials in the environment, and what they may do with this bucket"
 _CREDENTIALS_HINT = "no credentials were found: set those of the provider in the environment"
 _HINT = "look at the endpoint, the network, and whether the server runs"
-
-
-_REST_SECONDS = 0.1
-atexit.register(time.sleep, _REST_SECONDS)
-# The client library's threads touch the interpreter after they have given a result. One that does so while it
-# ends aborts the process (pyo3-async-runtimes issue 40): they are given time to come to rest before.
 
 
 class Found(Struct, frozen=True):

@@ -12,6 +12,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from kernelckpt.errors import StorageUnavailableError, StorageUrlError
 from kernelckpt.storage.objects_client import ObjectClient
+from kernelckpt.storage.objects_process import start_threads
 from kernelckpt.storage.objects_record import RUN, Record, encode
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ async def connect(url: str) -> ObjectClient:
     """
     scheme, bucket, prefix, options = parse(url)
     name = f"{scheme}://{bucket}/{prefix}".rstrip("/")
+    start_threads(name)
     try:
         once, patient = (_store(scheme, bucket, options, retries) for retries in (0, _RETRIES))
     except (BaseError, ValueError) as error:
@@ -135,6 +137,9 @@ async def _probe_conditions(client: ObjectClient) -> None:
     try:
         if made.version is None:
             raise _ignores(client, "it refused to create an object that did not exist")
+        read = await client.get(key)
+        if read is None or read.version != made.version:
+            raise _ignores(client, "ETag (it differs between writing an object and reading it)")
         if (await client.put(key, second, "create")).version is not None:
             raise _ignores(client, "If-None-Match: * (an object was created over another)")
         if (await client.put(key, second, _another(made.version))).version is not None:

@@ -377,6 +377,25 @@ async def test_an_append_that_arrives_late_counts_once(urls, proxy, number):
     assert (await contents(direct))[-2:] == [b"late", b"after"]
 
 
+async def test_a_blob_whose_last_answer_was_lost_is_there(urls, proxy):
+    direct, through = urls
+    left = [swallow, says("404 Not Found")]
+
+    def meddle(request):
+        if request.method == "POST" and "uploadId" in request.path and left:
+            left.pop(0)(request)
+
+    async with await open_objects(through) as storage:
+        claim = await storage.acquire("run", "the owner")
+        proxy.meddle = meddle
+        for index in range(2):
+            await storage.write_part("run", claim.epoch, "b", index, [b"x" * 8_000_000])
+        info = await storage.finish_blob("run", claim.epoch, "b")
+        assert (info.size, left) == (16_000_000, [])
+    async with await open_objects(direct) as reader:
+        assert list(await reader.list_blobs("run")) == [info]
+
+
 async def test_a_cut_part_of_a_blob_is_sent_again(urls, proxy):
     direct, through = urls
     left = [cut_at(2_000_000), swallow, cut_at(-1)]

@@ -37,6 +37,17 @@ async def test_a_server_that_refuses_a_right_condition_is_refused(object_server)
         await opened_through(object_server, another)
 
 
+async def test_a_server_that_names_an_object_otherwise_when_it_is_read_is_refused(object_server):
+    def otherwise(request):
+        if request.method == "GET":
+            request.translate = lambda head: head.replace(b'ETag: "', b'ETag: W/"').replace(
+                b'etag: "', b'etag: W/"'
+            )
+
+    with pytest.raises(StorageUnavailableError, match="ETag"):
+        await opened_through(object_server, otherwise)
+
+
 async def test_a_server_that_lists_nothing_after_a_key_is_refused(object_server):
     def misunderstood(request):
         request.head = request.head.replace(b"start-after=", b"start-after=~")
