@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 SERVERS_READY := $(VENV)/.servers-ready
+AZURITE := $(CURDIR)/$(VENV)/azurite
 
 .PHONY: test test-root test-servers mutants fuzz nightly bench bench-full bench-compare bench-servers check format demo clean help
 
@@ -45,8 +46,8 @@ test-root: $(READY)
 	$(BIN)/python -m pytest -m root
 
 test-servers: $(SERVERS_READY)
-	tests/servers/install.sh
-	$(BIN)/python -m pytest -m servers
+	tests/servers/install.sh $(AZURITE)
+	AZURITE=$(AZURITE) $(BIN)/python -m pytest -m servers
 
 mutants: $(READY)
 	$(BIN)/python tests/mutation/run.py --jobs 2
@@ -67,7 +68,7 @@ bench-full: $(BENCH_READY)
 	$(BIN)/python -m benchmarks page
 
 bench-servers: $(BENCH_READY) $(SERVERS_READY)
-	tests/servers/install.sh
+	tests/servers/install.sh $(AZURITE)
 	$(BIN)/python tests/servers/with_servers.py $(BIN)/python -m benchmarks stores --full
 	$(BIN)/python -m benchmarks page
 

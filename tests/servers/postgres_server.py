@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from server_process import ServerProcess
 
-PROGRAMS = Path("/usr/lib/postgresql/15/bin")
+DEBIAN = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name))
+PROGRAMS = DEBIAN[-1] if DEBIAN else Path(shutil.which("initdb") or "/missing/initdb").parent
 
 
 class PostgresServer(ServerProcess):
