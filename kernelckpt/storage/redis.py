@@ -30,7 +30,7 @@ from kernelckpt.storage.retrying import RetryingStorage
 
 _ENTRY_BYTES = 512 * 1024 * 1024
 _ANSWER_SECONDS = 10.0
-_TRIES = 4
+_TRIES = 3
 _PAGE = 1000
 _FAR = 1 << 40
 
