@@ -60,7 +60,7 @@ class RemoteStorage(StorageBackend):
 
     durable = False
     once = ONCE
-    seconds = 0.3
+    seconds = 60
 
     def __init__(self, host, port):
         self.name = f"remote:{host}:{port}"
@@ -91,6 +91,8 @@ class RemoteStorage(StorageBackend):
             except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
                 if method in self.once:
                     raise UnknownOutcomeError(f"{self.name}: no answer to {method}") from error
+                if isinstance(error, TimeoutError):
+                    break
             finally:
                 writer.transport.abort()
         raise StorageUnavailableError(f"{self.name}: no answer", hint="is the server running?")

@@ -1,6 +1,7 @@
 """The conformance suite over a connection that is cut, and clients that lie about what became of a call."""
 
 import inspect
+from functools import partial
 
 import pytest
 from remote_kit import RemoteServer, RemoteStorage
@@ -30,6 +31,12 @@ class TestRemoteStorage(StorageConformance):
         return factory(*server.address)
 
 
+class Quick(RemoteStorage):
+    """Gives up soon: only silence makes it wait."""
+
+    seconds = 2
+
+
 class TestRemoteStorageCutOff(NetworkConformance):
     @pytest.fixture
     def storage_factory(self, server):
@@ -41,7 +48,7 @@ class TestRemoteStorageCutOff(NetworkConformance):
 
     @pytest.fixture
     def proxied(self):
-        return factory
+        return partial(factory, backend=Quick)
 
 
 class Guessing(RemoteStorage):
