@@ -25,7 +25,7 @@ from kernelckpt.cli.table import Column, first, print_left_out, print_table
 from kernelckpt.codec.codec import Codec
 from kernelckpt.errors import EncryptionError, FormatError, NotFoundError
 from kernelckpt.log import CheckpointInfo, list_checkpoints
-from kernelckpt.log.unfinished_copy import source_of_unfinished
+from kernelckpt.log.unfinished_copy import MARK
 
 _COLUMNS = (
     Column("RUN"),
@@ -69,13 +69,12 @@ async def _facts(storage: StorageBackend, run_id: str, codec: Codec) -> list[dic
     note, newest = "", None
     try:
         newest = next(iter(await list_checkpoints(storage, run_id, newest=1, codec=codec)), None)
+        if any(blob.name == MARK for blob in await storage.list_blobs(run_id)):
+            note = "copying it to here was not finished"
     except NotFoundError:
         return []
     except (FormatError, EncryptionError) as error:
         note = error.message
-    source = await source_of_unfinished(storage, run_id)
-    if source is not None:
-        note = f"copying it from {source} was not finished"
     return [{"run": run_id, **_newest_facts(newest), "note": note or (newest.damage if newest else "")}]
 
 
