@@ -22,6 +22,7 @@ from obstore.exceptions import (
 
 from kernelckpt.abc import PART_BYTES
 from kernelckpt.errors import StorageError, StorageFullError, StorageUnavailableError, UnknownOutcomeError
+from kernelckpt.storage.objects_pause import waits
 
 if TYPE_CHECKING:
     from obstore import AsyncWritableFile, GetOptions, ObjectMeta, PutResult, UpdateVersion
@@ -39,6 +40,7 @@ UNKNOWN = SMALL_BYTES + 1
 
 _AT_ONCE = 32
 _BULK = 1000
+_TRIES = 8
 _DENIED = (PermissionDeniedError, UnauthenticatedError)
 _FINAL = re.compile(r"status code: (507|4(?!08|09|29)\d\d)")
 """Answers after which an object that was to be put is not there."""
@@ -178,8 +180,10 @@ class ObjectClient:
         try:
             sent = await obstore.put_async(self._once, key, data, mode=condition, use_multipart=False)
             return Put(_version(sent))
-        except (AlreadyExistsError, PreconditionError):
+        except PreconditionError:
             pass
+        except AlreadyExistsError:
+            doubtful = condition != "create"  # then it is a conflict with another request
         except (BaseError, FileNotFoundError) as error:
             if _FINAL.search(str(error)) or isinstance(error, _DENIED):
                 raise self._explain(error, f"writing {key}") from error
@@ -192,6 +196,22 @@ class ObjectClient:
         if found is not None and found.data == data:
             return Put(found.version, found, doubtful=True)
         return Put(None, found, doubtful)
+
+    async def put_settled(self, key: str, data: bytes, condition: Condition) -> Put:
+        """`put`, again and again until it was done or refused.
+
+        Raises:
+            UnknownOutcomeError: neither is certain.
+            StorageError: it is not there.
+        """
+        for wait in waits(_TRIES):
+            put = await self.put(key, data, condition)
+            unseen = put.found is None and condition == "create"
+            unmoved = put.doubtful and put.found is not None and put.found.version == condition
+            if put.version is not None or not (unseen or unmoved):
+                return put
+            await asyncio.sleep(wait)
+        raise UnknownOutcomeError(f"{self.name}: writing {key}: no answer is certain", hint=_HINT)
 
     async def overwrite(self, key: str, data: bytes) -> None:
         """Put an object whatever is there."""

@@ -124,7 +124,7 @@ class Log:
         """Put a placeholder, after which the owner of this epoch may add entry `head` + 1."""
         number, condition = place
         record = Record(CLAIM, epoch, number, head + 1, client_id, holder.encode("utf-8", "surrogatepass"))
-        return await self._client.put(numbered(self.folder, number), encode(record), condition)
+        return await self._client.put_settled(numbered(self.folder, number), encode(record), condition)
 
     async def append(self, owned: Owned, number: int, entry: Sequence[bytes], meta: bytes) -> None:
         """Put the next entry where everybody contends; what `StorageBackend.append` says holds."""
@@ -252,7 +252,7 @@ class Log:
         numbers = sorted(strange | following)
         records = await asyncio.gather(*(self._record(number, UNKNOWN) for number in numbers))
         read = dict(zip(numbers, records, strict=True))
-        gone = {number - 1 for number in following if read[number] is None}
+        gone = {number - 1 for number in following if (read[number] or Record(kind=0)).kind != ENTRY}
         firsts = {owned.began, *self._began.values()}
         return {
             entry.sequence

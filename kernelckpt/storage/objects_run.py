@@ -77,7 +77,7 @@ class Runs:
         """Begin to delete a run: from now on it cannot be read; None when somebody else was faster."""
         body = run_id.encode("utf-8", "surrogatepass")
         record = Record(DOOMED, body=body, attempt=bytes.fromhex(place.folder[-32:]))
-        put = await self._client.put(self._key(run_id), encode(record), place.version)
+        put = await self._client.put_settled(self._key(run_id), encode(record), place.version)
         return None if put.version is None else Place(place.folder, True, put.version)
 
     async def remove(self, run_id: str, place: Place) -> None:

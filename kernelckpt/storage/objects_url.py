@@ -133,20 +133,20 @@ async def _probe_conditions(client: ObjectClient) -> None:
     """Refuse a server that ignores the conditions on which ownership rests."""
     key = f"{client.prefix}probe/{token_hex(8)}"
     first, second, third = (encode(Record(RUN, sequence=number)) for number in range(3))
-    made = await client.put(key, first, "create")
+    made = await client.put_settled(key, first, "create")
     try:
         if made.version is None:
             raise _ignores(client, "it refused to create an object that did not exist")
         read = await client.get(key)
         if read is None or read.version != made.version:
             raise _ignores(client, "ETag (it differs between writing an object and reading it)")
-        if (await client.put(key, second, "create")).version is not None:
+        if (await client.put_settled(key, second, "create")).version is not None:
             raise _ignores(client, "If-None-Match: * (an object was created over another)")
-        if (await client.put(key, second, _another(made.version))).version is not None:
+        if (await client.put_settled(key, second, _another(made.version))).version is not None:
             raise _ignores(client, "If-Match (an object was replaced that was another)")
-        if (await client.put(key, third, made.version)).version is None:
+        if (await client.put_settled(key, third, made.version)).version is None:
             raise _ignores(client, "If-Match (an object was not replaced although it was the one)")
-        if (await client.put(key, second, made.version)).version is not None:
+        if (await client.put_settled(key, second, made.version)).version is not None:
             raise _ignores(client, "If-Match (an object was replaced twice by the same condition)")
     finally:
         await client.delete([key])

@@ -188,6 +188,32 @@ async def test_a_doubtful_acquisition_is_settled(urls, proxy, deed, which, taken
     assert (await contents(direct))[-1] == b"after"
 
 
+async def test_a_server_that_is_busy_once_fences_nobody(urls, proxy):
+    """Neither when everything is deleted, nor when the run is."""
+    _, through = urls
+    async with await open_objects(through) as storage:
+        for which in ("/log/", "/run"):
+            claim = await storage.acquire("run", "test")
+            await storage.append("run", claim.epoch, claim.head + 1, [b"x"], b"")
+            left = [says("503 Slow Down")]
+
+            def meddle(request, which=which, left=left):
+                if request.kind == "PUT" and which in request.path.partition("/runs/run-")[2] and left:
+                    left.pop()(request)
+
+            if which == "/log/":
+                proxy.meddle = meddle
+                await storage.delete("run", claim.epoch, entries=await storage.list_entries("run"))
+                assert await storage.list_entries("run") == []
+                await storage.append("run", claim.epoch, claim.head + 2, [b"y"], b"")
+            else:
+                await storage.release("run", claim.epoch)
+                proxy.meddle = meddle
+                await storage.delete_run("run")
+                assert await storage.list_runs() == []
+            assert left == []
+
+
 async def test_no_answer_ever_is_an_unknown_outcome(urls, proxy):
     direct, through = urls
     async with await open_objects(f"{through}&timeout=1") as storage:

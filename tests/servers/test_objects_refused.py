@@ -23,6 +23,23 @@ async def test_through_the_proxy_it_opens(object_server):
     await opened_through(object_server, lambda request: None)
 
 
+@pytest.mark.parametrize("answer", ["503 Slow Down", "500 Internal Error", "409 ConditionalRequestConflict"])
+@pytest.mark.parametrize("which", range(8))
+async def test_a_server_that_fails_once_is_not_refused(object_server, which, answer):
+    """Only the conditional puts may get a conflict; the first three have no condition."""
+    left = list(range(which + 1))
+
+    def fails(request):
+        if request.kind == "PUT" and left and not left.pop():
+            request.answer = answer
+
+    def conflicts(request):
+        if b"if-none-match" in request.head.lower() or b"if-match" in request.head.lower():
+            fails(request)
+
+    await opened_through(object_server, conflicts if answer.startswith("409") else fails)
+
+
 @pytest.mark.parametrize("header", ["If-None-Match", "If-Match"])
 async def test_a_server_that_ignores_a_condition_is_refused(object_server, header):
     with pytest.raises(StorageUnavailableError, match=f"honour conditional writes: {header}"):

@@ -95,6 +95,21 @@ async def test_the_last_number_of_an_owner_stays_taken_though_what_followed_was_
             assert await listed(third) == [(second.epoch, 3), (second.epoch, 4)][gone:]
 
 
+async def test_the_last_number_before_a_copy_stays_taken(url):
+    async with await open_objects(url) as late, await open_objects(url) as copy:
+        claim = await late.acquire("run", "the first")
+        await append(late, claim, 1, 2)
+        owned = late._owned["run"]
+        await late.release("run", claim.epoch)
+        await copy.acquire_as("run", "the copy", Claim(7, 40))
+        await append(copy, Claim(7, 40), 41)
+        await copy.delete("run", 7, entries=await copy.list_entries("run", limit=2))
+        owned.head, owned.doubtful, late._owned["run"] = 1, True, owned
+        with pytest.raises(FencedError):
+            await append(late, claim, 2)
+        assert await listed(copy) == [(7, 41)]
+
+
 async def test_damaged_entries_that_are_deleted_keep_their_numbers_taken(url):
     """Nobody can tell any more whether an owner may still contend for them."""
     async with await open_objects(url) as late, await open_objects(url) as owner:
