@@ -70,12 +70,12 @@ async def announce(
         if put.version is not None:
             owned.announced = put.version
             return True
-        if put.found is None:
-            condition = "create"
-        else:
+        if put.found is not None:
             if decode(put.found.data, put.found.size).epoch > owned.epoch:
                 return False
             condition = put.found.version
+        elif condition != "create":
+            return False  # the run was deleted
         await asyncio.sleep(wait)
     return False
 

@@ -275,6 +275,16 @@ async def test_a_deletion_that_did_not_begin_may_be_tried_again(url, monkeypatch
         assert await storage.list_runs() == []
 
 
+async def test_a_release_after_the_run_was_deleted_leaves_nothing_behind(url):
+    async with await open_objects(url) as late, await open_objects(url) as other:
+        claim = await late.acquire("run", "the first")
+        taken = await other.acquire("run", "the next", takeover=True)
+        await other.release("run", taken.epoch)
+        await other.delete_run("run")
+        await late.release("run", claim.epoch)
+        assert await other._client.page("runs") == []
+
+
 async def test_a_bucket_is_shared_by_prefixes_of_any_name(object_server):
     bucket = object_server.make_bucket()
     urls = [
