@@ -130,7 +130,7 @@ class ObjectStorage(StorageBackend):
 
     async def list_blobs(self, run_id: str) -> Sequence[BlobInfo]:
         self._check_open()
-        return await self._blobs.infos((await self._place(run_id)).folder)
+        return await self._blobs.infos((await self._current(run_id)).folder)
 
     async def delete(
         self, run_id: str, epoch: int, *, entries: Sequence[EntryInfo] = (), blobs: Sequence[str] = ()
@@ -143,15 +143,15 @@ class ObjectStorage(StorageBackend):
     async def post(self, run_id: str, message_id: str, data: bytes) -> bool:
         self._check_open()
         check_name(message_id, "message id")
-        return await self._inbox(await self._place(run_id)).post(message_id, data)
+        return await self._inbox(await self._current(run_id)).post(message_id, data)
 
     async def posted(self, run_id: str) -> Sequence[PostedMessage]:
         self._check_open()
-        return await self._inbox(await self._place(run_id)).posted()
+        return await self._inbox(await self._current(run_id)).posted()
 
     async def delete_posted(self, run_id: str, message_ids: Sequence[str]) -> None:
         self._check_open()
-        await self._inbox(await self._place(run_id)).delete(message_ids)
+        await self._inbox(await self._current(run_id)).delete(message_ids)
 
     async def list_runs(self) -> Sequence[str]:
         self._check_open()
@@ -207,6 +207,7 @@ class ObjectStorage(StorageBackend):
                 known = None if owner is None else owner.found.version
                 announced = await announce(self._client, self._id, owned, known)
                 if announced and await self._runs.find(run_id) == place:
+                    self._places[run_id] = place
                     return await self._take(owned)
             await asyncio.sleep(wait)
         message = f"{self.name}: run {run_id[:200]!r}: others were faster, {_TRIES} times"
@@ -246,6 +247,13 @@ class ObjectStorage(StorageBackend):
                 await announce(self._client, self._id, owned, owned.announced, RELEASED)
         if not self._owned:
             await self._heartbeat.stop()
+
+    async def _current(self, run_id: str) -> Place:
+        """Where a run lies; an owner need not ask."""
+        owned, known = self._owned.get(run_id), self._places.get(run_id)
+        if owned is not None and not owned.lost and known is not None and _folder(owned) == known.folder:
+            return known
+        return await self._place(run_id)
 
     async def _place(self, run_id: str) -> Place:
         place = await self._runs.find(run_id)
