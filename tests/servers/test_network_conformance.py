@@ -1,4 +1,4 @@
-"""The conformance of storages on servers: connections are cut, and clients are killed."""
+"""The conformance of storages on servers: connections are cut, clients are killed. Redis has its own."""
 
 import pytest
 from stores import FIXTURES, SERVERS
@@ -9,7 +9,7 @@ from kernelckpt.testing import NetworkConformance, ProcessConformance
 pytestmark = pytest.mark.servers
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(params=sorted(SERVERS.keys() - {"redis"}))
 def server(request):
     return request.getfixturevalue(FIXTURES[request.param])
 
@@ -37,6 +37,7 @@ class TestConnections(NetworkConformance):
 
 
 class TestProcesses(ProcessConformance):
+    kill_after = (1, 24)  # each time, the heartbeat of whoever was killed must be old
     takeover_seconds = 60.0
 
     @pytest.fixture
