@@ -1,12 +1,12 @@
-from .file import FileStorage
+from .file.storage import FileStorage
 from .memory import MemoryState, MemoryStorage
 from .metered import CallMeasure, CallTotals, MeteredStorage
-from .objects import ObjectStorage
-from .postgres import PostgresStorage
+from .objects.storage import ObjectStorage
+from .postgres.storage import PostgresStorage
 from .read_only import ReadOnlyStorage
-from .redis import RedisStorage
+from .redis.storage import RedisStorage
 from .retrying import RetryingStorage
-from .sqlite import SqliteStorage
+from .sqlite.storage import SqliteStorage
 from .url import open_storage
 
 __all__ = [

@@ -21,16 +21,16 @@ Opener: TypeAlias = Callable[[str], Awaitable[StorageBackend]]
 
 GROUP = "kernelckpt.storage"
 _BUILT_IN = {
-    "az": ("kernelckpt.storage.objects", "open_objects", "objects"),
-    "file": ("kernelckpt.storage.file", "open_file", ""),
-    "gs": ("kernelckpt.storage.objects", "open_objects", "objects"),
+    "az": ("kernelckpt.storage.objects.storage", "open_objects", "objects"),
+    "file": ("kernelckpt.storage.file.storage", "open_file", ""),
+    "gs": ("kernelckpt.storage.objects.storage", "open_objects", "objects"),
     "memory": ("kernelckpt.storage.memory", "open_memory", ""),
-    "postgres": ("kernelckpt.storage.postgres", "open_postgres", "postgres"),
-    "postgresql": ("kernelckpt.storage.postgres", "open_postgres", "postgres"),
-    "redis": ("kernelckpt.storage.redis", "open_redis", "redis"),
-    "rediss": ("kernelckpt.storage.redis", "open_redis", "redis"),
-    "s3": ("kernelckpt.storage.objects", "open_objects", "objects"),
-    "sqlite": ("kernelckpt.storage.sqlite", "open_sqlite", ""),
+    "postgres": ("kernelckpt.storage.postgres.storage", "open_postgres", "postgres"),
+    "postgresql": ("kernelckpt.storage.postgres.storage", "open_postgres", "postgres"),
+    "redis": ("kernelckpt.storage.redis.storage", "open_redis", "redis"),
+    "rediss": ("kernelckpt.storage.redis.storage", "open_redis", "redis"),
+    "s3": ("kernelckpt.storage.objects.storage", "open_objects", "objects"),
+    "sqlite": ("kernelckpt.storage.sqlite.storage", "open_sqlite", ""),
 }
 """Where the opener of each scheme is, and the extra that its driver comes with."""
 _FILE_OPTIONS = ("allow_network_fs",)

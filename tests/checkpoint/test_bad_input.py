@@ -27,7 +27,7 @@ from kernelckpt.errors import (
     UnknownProgramError,
     UnsupportedVersionError,
 )
-from kernelckpt.storage.file_ops import FileOps
+from kernelckpt.storage.file.ops import FileOps
 from kernelckpt.testing import FaultyFileOps
 
 

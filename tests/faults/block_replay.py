@@ -32,7 +32,7 @@ from traced_process import LIVES, kernel_on, live
 
 from kernelckpt import load, open_storage
 from kernelckpt.errors import KernelCkptError, NotFoundError
-from kernelckpt.storage.file_ops import FileOps
+from kernelckpt.storage.file.ops import FileOps
 from kernelckpt.testing import ManualClock
 
 MIB = 1024 * 1024

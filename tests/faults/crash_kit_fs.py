@@ -76,8 +76,8 @@ def repeatable(segment_bytes=SEGMENT_BYTES, *, start=1, sealed=False):
         mock.patch.object(Reader, "codec", codec),
         mock.patch("kernelckpt.codec.envelope.os.urandom", NAMES.salt),
         mock.patch("kernelckpt.storage.file.wrap", at_once),
-        mock.patch("kernelckpt.storage.file_claim.SEGMENT_BYTES", segment_bytes),
-        mock.patch("kernelckpt.storage.file_owner.temporary_name", NAMES),
+        mock.patch("kernelckpt.storage.file.claim.SEGMENT_BYTES", segment_bytes),
+        mock.patch("kernelckpt.storage.file.owner.temporary_name", NAMES),
     ):
         yield
 

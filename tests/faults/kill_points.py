@@ -42,7 +42,7 @@ from killing_ops import KillingFileOps
 
 from kernelckpt.log import LogOptions
 from kernelckpt.storage import file, file_claim, file_owner
-from kernelckpt.storage.file_claim import RunClaim
+from kernelckpt.storage.file.claim import RunClaim
 
 GO_ON = ("delta", "base")
 SECOND_KILLS = 4
@@ -166,8 +166,8 @@ def write_in_place(ops, folder, name, data):
 
 PLANTED = {
     "none": {},
-    "mark-first": {"kernelckpt.storage.file_claim.RunClaim._write_acknowledged": mark_first},
-    "in-place": {"kernelckpt.storage.file_root.write_new": write_in_place},
+    "mark-first": {"kernelckpt.storage.file.claim.RunClaim._write_acknowledged": mark_first},
+    "in-place": {"kernelckpt.storage.file.root.write_new": write_in_place},
 }
 
 

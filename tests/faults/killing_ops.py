@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from kernelckpt.storage.file_ops import FileOps
+from kernelckpt.storage.file.ops import FileOps
 
 CHANGES = {
     "create",

@@ -18,7 +18,7 @@ from kernelckpt.errors import (
     RunOwnedError,
 )
 from kernelckpt.storage import FileStorage
-from kernelckpt.storage.file_name import run_folder_name
+from kernelckpt.storage.file.name import run_folder_name
 from kernelckpt.testing import Interleavings, SimFileSystem
 
 NOTICED = {"listdir", "open", "stat", "create", "unlink", "pwritev", "pread", "rename"}
@@ -52,7 +52,7 @@ def in_threads():
 
     with (
         mock.patch("kernelckpt.storage.file.wrap", at_once),
-        mock.patch("kernelckpt.storage.file_owner.temporary_name", temporary_name),
+        mock.patch("kernelckpt.storage.file.owner.temporary_name", temporary_name),
     ):
         yield
 

@@ -9,7 +9,7 @@ from kernelckpt import copy_run, load
 from kernelckpt.abc import Claim
 from kernelckpt.errors import NotFoundError, UnfinishedCopyError
 from kernelckpt.storage import FileStorage, MemoryStorage
-from kernelckpt.storage.file_claim import RunClaim
+from kernelckpt.storage.file.claim import RunClaim
 from kernelckpt.testing import SimFileSystem
 from kernelckpt.testing.crash_explorer import SYNCS
 
@@ -126,7 +126,7 @@ STEPS = {
     "holes are durable before what follows them": mock.patch.object(
         RunClaim, "skip_to", lambda claim, head: setattr(claim, "head", head)
     ),
-    "what was found is synced": mock.patch("kernelckpt.storage.file_claim.sync_found", return_value=None),
+    "what was found is synced": mock.patch("kernelckpt.storage.file.claim.sync_found", return_value=None),
 }
 
 

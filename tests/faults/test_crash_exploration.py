@@ -9,7 +9,7 @@ from crash_kit_fs import FOLDER, OPERATIONS, RUN, Exploration, repeatable
 
 from kernelckpt.errors import NotFoundError
 from kernelckpt.storage import FileStorage
-from kernelckpt.storage.file_claim import RunClaim
+from kernelckpt.storage.file.claim import RunClaim
 from kernelckpt.testing import CrashFoundError, SimFileSystem
 
 STORAGE = "kernelckpt.storage."

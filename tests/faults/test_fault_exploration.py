@@ -7,11 +7,11 @@ import explore_crashes
 import pytest
 from fault_kit_fs import Faults
 
-from kernelckpt.storage.file_claim import RunClaim
-from kernelckpt.storage.file_owner import write_mark, write_removed
+from kernelckpt.storage.file.claim import RunClaim
+from kernelckpt.storage.file.owner import write_mark, write_removed
 from kernelckpt.testing import CrashFoundError
 
-CLAIM = "kernelckpt.storage.file_claim."
+CLAIM = "kernelckpt.storage.file.claim."
 
 pytestmark = pytest.mark.may_block  # the simulated file system is called on the loop; it waits for nothing
 
@@ -67,7 +67,7 @@ STEPS = {
         False,
     ),
     "what was found is written again": (
-        mock.patch("kernelckpt.storage.file_sync.write_all", write_nothing),
+        mock.patch("kernelckpt.storage.file.sync.write_all", write_nothing),
         True,
     ),
 }

@@ -6,10 +6,10 @@ import pytest
 from ownership_kit import Ownership
 
 from kernelckpt.errors import FencedError
-from kernelckpt.storage.file_claim import RunClaim
-from kernelckpt.storage.file_listing import RunView
-from kernelckpt.storage.file_name import owner_name
-from kernelckpt.storage.file_owner import exists
+from kernelckpt.storage.file.claim import RunClaim
+from kernelckpt.storage.file.listing import RunView
+from kernelckpt.storage.file.name import owner_name
+from kernelckpt.storage.file.owner import exists
 from kernelckpt.testing import InterleavingFoundError
 
 pytestmark = pytest.mark.may_block  # actors wait for their turn
@@ -74,10 +74,10 @@ STEPS = {
         RunView, "ownerless", property(newer_than_all_owners)
     ),
     "owners whose epochs are no neighbours find each other": mock.patch(
-        "kernelckpt.storage.file_epoch._fence_older", return_value=True
+        "kernelckpt.storage.file.epoch._fence_older", return_value=True
     ),
     "an epoch's beginning ends older ones": mock.patch(
-        "kernelckpt.storage.file_listing._limits", lambda segments, *_: [1 << 64] * len(segments)
+        "kernelckpt.storage.file.listing._limits", lambda segments, *_: [1 << 64] * len(segments)
     ),
 }
 

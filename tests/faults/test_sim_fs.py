@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from kernelckpt.storage import FileStorage
-from kernelckpt.storage.file_ops import FileOps
+from kernelckpt.storage.file.ops import FileOps
 from kernelckpt.testing import FaultyFileOps, SimFileSystem, SimImage, StorageConformance
 
 

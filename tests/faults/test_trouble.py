@@ -14,7 +14,7 @@ from crash_kit_fs import repeatable
 
 from kernelckpt import CheckpointHook, FileStorage, LogOptions, Scheduler, load
 from kernelckpt.errors import CheckpointFailedError, FencedError, SchedulerStopped, StorageUnavailableError
-from kernelckpt.storage.file_ops import FileOps
+from kernelckpt.storage.file.ops import FileOps
 from kernelckpt.testing import FaultyFileOps, ManualClock, SimFileSystem
 
 CHANGES = ("create", "pwritev", "fdatasync", "fsync", "fsync_folder", "link", "unlink", "mkdir", "rename")

@@ -39,7 +39,7 @@ from kernelckpt.codec.record import encode_record
 from kernelckpt.codec.version import FORMAT_VERSION
 from kernelckpt.errors import StorageError
 from kernelckpt.log import RunLog, list_checkpoints, read_run
-from kernelckpt.storage.file_ops import FileOps
+from kernelckpt.storage.file.ops import FileOps
 from kernelckpt.testing import ManualClock
 
 HERE = Path(__file__).parent

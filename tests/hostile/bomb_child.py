@@ -27,7 +27,7 @@ from kernelckpt.codec.frame import ContainerDecoder
 from kernelckpt.codec.record import RECORD_TYPES, decode_item, decode_record
 from kernelckpt.codec.value import ValueCodec
 from kernelckpt.errors import KernelCkptError
-from kernelckpt.storage.file_record import decode_record as decode_file_record
+from kernelckpt.storage.file.record import decode_record as decode_file_record
 
 ROOM_MIB = 192
 """What a reader may use on top; a bomb would take gigabytes."""

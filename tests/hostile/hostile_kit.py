@@ -15,8 +15,8 @@ from kernelckpt.errors import KernelCkptError, NotFoundError
 from kernelckpt.log import LoadedRun, LogOptions, RunLog, read_run
 from kernelckpt.model.inbox import InboxEntry
 from kernelckpt.model.kernel import KernelTotals, Value
-from kernelckpt.storage.file_error import storage_error
-from kernelckpt.storage.file_name import run_folder_name
+from kernelckpt.storage.file.error import storage_error
+from kernelckpt.storage.file.name import run_folder_name
 from kernelckpt.testing import ManualClock
 
 RUN = "run"

@@ -18,7 +18,7 @@ from mutation import PIECES, mutated_text, one_of
 
 from kernelckpt import CheckpointHook, FileStorage, Scheduler
 from kernelckpt.errors import KernelCkptError
-from kernelckpt.storage.file_ops import FileOps
+from kernelckpt.storage.file.ops import FileOps
 from kernelckpt.testing import ManualClock
 
 AT_ONCE = 100

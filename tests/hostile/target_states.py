@@ -19,7 +19,7 @@ from kernelckpt.codec.record import RECORD_TYPES, STREAM_ITEMS
 from kernelckpt.kernel.events.session_log import read_events, write_events
 from kernelckpt.kernel.snapshot import SnapshotRecords, records_of
 from kernelckpt.model.event import SessionEvent
-from kernelckpt.storage.file_name import (
+from kernelckpt.storage.file.name import (
     blob_file_name,
     inbox_name,
     is_run_folder,

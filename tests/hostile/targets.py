@@ -33,8 +33,8 @@ from kernelckpt.codec.frame import (
 )
 from kernelckpt.codec.record import RECORD_TYPES, STREAM_ITEMS, decode_item, decode_message, decode_record
 from kernelckpt.codec.value import ValueCodec
-from kernelckpt.storage.file_record import decode_record as decode_file_record
-from kernelckpt.storage.file_record import encode_record as encode_file_record
+from kernelckpt.storage.file.record import decode_record as decode_file_record
+from kernelckpt.storage.file.record import encode_record as encode_file_record
 
 RUN, EPOCH, SEQUENCE = "run", 2, 7
 PLACE = frame_place(b"", 0, RECORDS)

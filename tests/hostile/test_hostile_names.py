@@ -16,7 +16,7 @@ from name_child import names
 
 from kernelckpt import FileStorage, load
 from kernelckpt.errors import InvalidValueError, StorageUnavailableError
-from kernelckpt.storage.file_name import blob_file_name, inbox_name, run_folder_name, sort_names
+from kernelckpt.storage.file.name import blob_file_name, inbox_name, run_folder_name, sort_names
 
 SCRIPT = Path(__file__).with_name("name_child.py")
 EACH = 2_500

@@ -10,7 +10,7 @@ from kernelckpt.abc import Put
 from kernelckpt.errors import CorruptionError
 from kernelckpt.log import LogOptions, Retention, RunLog, list_checkpoints, read_run
 from kernelckpt.storage import FileStorage
-from kernelckpt.storage.file_ops import FileOps
+from kernelckpt.storage.file.ops import FileOps
 from kernelckpt.testing import FaultyFileOps, FlakyFileOps, SimClock, SimFileSystem, SimLoop
 
 

@@ -2,7 +2,7 @@
 
 from mutant import Mutant
 
-CLAIM, EPOCH = "storage/file_claim.py", "storage/file_epoch.py"
+CLAIM, EPOCH = "storage/file/claim.py", "storage/file/epoch.py"
 ACQUIRE_AS = "tests/storage/test_file_acquire_as.py::test_"
 CRASHES = "tests/faults/test_copy_crashes.py::test_kills_and_then_power_losses"
 COPY, SOURCE, TARGET = (f"checkpoint/copy_{name}.py" for name in ("run", "source", "target"))

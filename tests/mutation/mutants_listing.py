@@ -16,14 +16,14 @@ COUNTED = (
 LISTING = (
     Mutant(
         name="the newest entries end before a failed one that was left out",
-        file="storage/file.py",
+        file="storage/file/storage.py",
         old="looker.newest(limit + 1)",
         new="looker.newest(limit)",
         tests=(FAILED,),
     ),
     Mutant(
         name="newer segments count twice for the newest entries",
-        file="storage/file_listing.py",
+        file="storage/file/listing.py",
         old="left -= stop",
         new="left -= 2 * stop",
         tests=(COUNTED,),

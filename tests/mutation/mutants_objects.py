@@ -2,7 +2,7 @@
 
 from mutant import Mutant
 
-RECORD, OWNER, LOG, CACHE = (f"storage/objects_{name}.py" for name in ("record", "owner", "log", "cache"))
+RECORD, OWNER, LOG, CACHE = (f"storage/objects/{name}.py" for name in ("record", "owner", "log", "cache"))
 PARTS = "tests/storage/test_objects_parts.py::test_"
 
 OBJECTS = (

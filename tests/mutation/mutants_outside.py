@@ -108,7 +108,7 @@ FROM_OUTSIDE = (
     ),
     Mutant(
         name="a listing shows a message without one that was posted before it",
-        file="storage/file_run.py",
+        file="storage/file/run.py",
         old="            found += [message for message in missed if message.order <= newest]\n",
         new="",
         tests=(

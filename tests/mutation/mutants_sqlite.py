@@ -3,7 +3,7 @@
 from mutant import Mutant
 
 STORAGE, ERROR, FILE, LOCK, OWNER, ROW, THREAD = (
-    f"storage/sqlite{name}.py" for name in ("", "_error", "_file", "_lock", "_owner", "_row", "_thread")
+    f"storage/sqlite/{name}.py" for name in ("storage", "error", "file", "lock", "owner", "row", "thread")
 )
 
 CONFORMANCE = "tests/storage/test_conformance.py::TestSqliteStorage::test_"

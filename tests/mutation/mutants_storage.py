@@ -2,11 +2,11 @@
 
 from mutant import Mutant
 
-CLAIM, LISTING, OWNER = "storage/file_claim.py", "storage/file_listing.py", "storage/file_owner.py"
+CLAIM, LISTING, OWNER = "storage/file/claim.py", "storage/file/listing.py", "storage/file/owner.py"
 EPOCH, OPS, PRUNE, ROOT, RUN = (
-    f"storage/file_{name}.py" for name in ("epoch", "ops", "prune", "root", "run")
+    f"storage/file/{name}.py" for name in ("epoch", "ops", "prune", "root", "run")
 )
-SCAN, SEGMENT, SYNC = (f"storage/file_{name}.py" for name in ("scan", "segment", "sync"))
+SCAN, SEGMENT, SYNC = (f"storage/file/{name}.py" for name in ("scan", "segment", "sync"))
 
 POWER_LOSS = "tests/storage/test_file_crash.py::test_a_power_loss_loses_nothing_acknowledged"
 KILL_THEN_POWER_LOSS = (
@@ -376,7 +376,7 @@ write_mark(self._ops, self._mark_fd, self.epoch, sequence)
     ),
     Mutant(
         name="a living owner's run can be deleted",
-        file="storage/file.py",
+        file="storage/file/storage.py",
         old='"a deletion of the run", takeover=False',
         new='"a deletion of the run", takeover=True',
         tests=(CONFORMANCE + "deleting_a_run",),
@@ -485,7 +485,7 @@ write_mark(self._ops, self._mark_fd, self.epoch, sequence)
     ),
     Mutant(
         name="what is known of a run is believed of one made anew",
-        file="storage/file.py",
+        file="storage/file/storage.py",
         old="if known is not None and known.is_same():",
         new="if known is not None:",
         tests=(FILE + "a_run_made_anew_is_not_mixed_up_with_the_old_one",),

@@ -3,7 +3,7 @@
 from mutant import Mutant
 
 RETRYING, METERED, READ_ONLY = (f"storage/{name}.py" for name in ("retrying", "metered", "read_only"))
-SETTING, SERVER, KEY = (f"storage/redis_{name}.py" for name in ("setting", "server", "key"))
+SETTING, SERVER, KEY = (f"storage/redis/{name}.py" for name in ("setting", "server", "key"))
 WRAPPED = "tests/storage/test_wrappers.py::test_"
 OFFLINE = "tests/storage/test_redis_offline.py::test_"
 

@@ -15,9 +15,9 @@ from http_proxy import HttpProxy
 from object_server import ENVIRONMENT, MotoServer
 
 from kernelckpt.errors import UnknownOutcomeError
-from kernelckpt.storage.objects import open_objects
-from kernelckpt.storage.objects_record import ENTRY, Record, encode
-from kernelckpt.storage.objects_url import connect
+from kernelckpt.storage.objects.record import ENTRY, Record, encode
+from kernelckpt.storage.objects.storage import open_objects
+from kernelckpt.storage.objects.url import connect
 
 LANES = 8
 WRITERS = 16

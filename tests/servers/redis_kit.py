@@ -2,11 +2,11 @@
 
 import asyncio
 
-from kernelckpt.storage.redis import RedisStorage
-from kernelckpt.storage.redis_key import RunKeys
-from kernelckpt.storage.redis_server import RedisServer as Connections
-from kernelckpt.storage.redis_setting import Verdict
-from kernelckpt.storage.redis_url import parse_redis_url
+from kernelckpt.storage.redis.key import RunKeys
+from kernelckpt.storage.redis.server import RedisServer as Connections
+from kernelckpt.storage.redis.setting import Verdict
+from kernelckpt.storage.redis.storage import RedisStorage
+from kernelckpt.storage.redis.url import parse_redis_url
 
 KEYS = RunKeys("mine", "run")
 

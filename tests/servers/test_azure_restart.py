@@ -2,7 +2,7 @@
 
 import pytest
 
-from kernelckpt.storage.objects import open_objects
+from kernelckpt.storage.objects.storage import open_objects
 
 pytestmark = pytest.mark.servers
 

@@ -4,7 +4,7 @@ import pytest
 from generations import Generations
 from http_proxy import HttpProxy
 
-from kernelckpt.storage.objects import open_objects
+from kernelckpt.storage.objects.storage import open_objects
 from kernelckpt.testing import StorageConformance
 
 pytestmark = pytest.mark.servers

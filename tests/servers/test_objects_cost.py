@@ -3,7 +3,7 @@
 import pytest
 from http_proxy import HttpProxy
 
-from kernelckpt.storage.objects import open_objects
+from kernelckpt.storage.objects.storage import open_objects
 
 pytestmark = pytest.mark.servers
 

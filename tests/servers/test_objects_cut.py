@@ -14,10 +14,10 @@ from kernelckpt.errors import (
     StorageUnavailableError,
     UnknownOutcomeError,
 )
-from kernelckpt.storage.objects import open_objects
-from kernelckpt.storage.objects_key import numbered
-from kernelckpt.storage.objects_record import ENTRY, Record, encode
-from kernelckpt.storage.objects_url import connect
+from kernelckpt.storage.objects.key import numbered
+from kernelckpt.storage.objects.record import ENTRY, Record, encode
+from kernelckpt.storage.objects.storage import open_objects
+from kernelckpt.storage.objects.url import connect
 
 pytestmark = pytest.mark.servers
 

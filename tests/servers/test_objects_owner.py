@@ -7,9 +7,9 @@ import pytest
 from http_proxy import HttpProxy
 
 from kernelckpt.errors import FencedError, RunOwnedError, StorageUnavailableError
-from kernelckpt.storage.objects import ObjectStorage, open_objects
-from kernelckpt.storage.objects_owner import DEAD_AFTER, find_owner
-from kernelckpt.storage.objects_url import connect
+from kernelckpt.storage.objects.owner import DEAD_AFTER, find_owner
+from kernelckpt.storage.objects.storage import ObjectStorage, open_objects
+from kernelckpt.storage.objects.url import connect
 
 pytestmark = pytest.mark.servers
 

@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.may_block]
 FORKS = """
 import asyncio, os, sys
 from kernelckpt.errors import StorageUnavailableError
-from kernelckpt.storage.objects import open_objects
+from kernelckpt.storage.objects.storage import open_objects
 
 async def use():
     async with await open_objects(sys.argv[1]) as storage:

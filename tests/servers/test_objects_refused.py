@@ -7,7 +7,7 @@ from server_process import free_port
 
 from kernelckpt.errors import StorageError, StorageUnavailableError, StorageUrlError
 from kernelckpt.storage import open_storage
-from kernelckpt.storage.objects import open_objects
+from kernelckpt.storage.objects.storage import open_objects
 
 pytestmark = pytest.mark.servers
 

@@ -13,9 +13,9 @@ from kernelckpt.errors import (
     OwnershipError,
     StorageUnavailableError,
 )
-from kernelckpt.storage.objects import open_objects
-from kernelckpt.storage.objects_key import numbered
-from kernelckpt.storage.objects_log import Log
+from kernelckpt.storage.objects.key import numbered
+from kernelckpt.storage.objects.log import Log
+from kernelckpt.storage.objects.storage import open_objects
 
 pytestmark = pytest.mark.servers
 

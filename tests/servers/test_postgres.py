@@ -24,7 +24,7 @@ from kernelckpt.errors import (
     UnknownOutcomeError,
     UnsupportedVersionError,
 )
-from kernelckpt.storage.postgres import open_postgres
+from kernelckpt.storage.postgres.storage import open_postgres
 
 pytestmark = pytest.mark.servers
 

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from kernelckpt.storage.postgres import open_postgres
+from kernelckpt.storage.postgres.storage import open_postgres
 from kernelckpt.testing import StorageConformance
 
 pytestmark = pytest.mark.servers

@@ -15,7 +15,7 @@ from kernelckpt.errors import (
     StorageUnavailableError,
     UnknownOutcomeError,
 )
-from kernelckpt.storage import redis_owner
+from kernelckpt.storage.redis import owner as redis_owner
 
 pytestmark = pytest.mark.servers
 

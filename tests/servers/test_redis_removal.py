@@ -9,7 +9,7 @@ from kernelckpt.errors import (
     NotFoundError,
     StorageUnavailableError,
 )
-from kernelckpt.storage.redis_removal import sweep
+from kernelckpt.storage.redis.removal import sweep
 
 pytestmark = pytest.mark.servers
 

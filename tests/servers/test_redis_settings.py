@@ -12,8 +12,8 @@ from kernelckpt.errors import (
     StorageUnavailableError,
     UnsupportedVersionError,
 )
-from kernelckpt.storage.redis import open_redis
-from kernelckpt.storage.redis_url import parse_redis_url
+from kernelckpt.storage.redis.storage import open_redis
+from kernelckpt.storage.redis.url import parse_redis_url
 
 pytestmark = pytest.mark.servers
 

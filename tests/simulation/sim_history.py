@@ -61,8 +61,8 @@ def repeatable():
     gc.disable()
     try:
         with (
-            mock.patch("kernelckpt.storage.file_owner.temporary_name", partial(next, names)),
-            mock.patch("kernelckpt.storage.file_claim.SEGMENT_BYTES", 3000),
+            mock.patch("kernelckpt.storage.file.owner.temporary_name", partial(next, names)),
+            mock.patch("kernelckpt.storage.file.claim.SEGMENT_BYTES", 3000),
             mock.patch("kernelckpt.log.time_slice.perf_counter", partial(next, ticks)),
             mock.patch("kernelckpt.log.time_slice.thread_time", return_value=0.0),
             mock.patch("kernelckpt.checkpoint.hook.holder", return_value="a process"),

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from kernelckpt.storage import FileStorage
-from kernelckpt.storage.file_name import run_folder_name
-from kernelckpt.storage.file_ops import FileOps
+from kernelckpt.storage.file.name import run_folder_name
+from kernelckpt.storage.file.ops import FileOps
 from kernelckpt.testing import FaultyFileOps
 
 

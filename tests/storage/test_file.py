@@ -28,8 +28,8 @@ from kernelckpt.errors import (
 from kernelckpt.kernel.clock import SystemClock
 from kernelckpt.log import RunLog
 from kernelckpt.storage import FileStorage, open_storage
-from kernelckpt.storage.file_claim import SEGMENT_BYTES
-from kernelckpt.storage.file_record import encode_record
+from kernelckpt.storage.file.claim import SEGMENT_BYTES
+from kernelckpt.storage.file.record import encode_record
 from kernelckpt.testing import FileFaults, FlakyFileOps, SimFileSystem, SimLoop
 
 CHILD = """
@@ -556,13 +556,13 @@ async def test_nothing_blocks_the_event_loop(folder):
 
 
 async def test_whoever_is_cancelled_while_asking_for_a_run_does_not_own_it(folder):
-    go_on = threading.Event()
+    asked, go_on = threading.Event(), threading.Event()
     storage, ops = folder.faulty()
-    ops.before("link", lambda: go_on.wait(10))
+    ops.before("link", lambda: (asked.set(), go_on.wait(10)))
     opening = asyncio.create_task(
         RunLog.open(storage, "run", holder="one", clock=SystemClock(), owner_wait=0.0)
     )
-    while not ops.log:
+    while not asked.is_set():
         await asyncio.sleep(0)
     opening.cancel()
     await asyncio.sleep(0)

@@ -146,7 +146,7 @@ async def check_crashes(fs, facts, first, limit, known):
 @pytest.fixture
 async def lived(monkeypatch):
     """A disk after a life in which every entry had a segment of its own; and what must be on it."""
-    monkeypatch.setattr("kernelckpt.storage.file_claim.SEGMENT_BYTES", 1)
+    monkeypatch.setattr("kernelckpt.storage.file.claim.SEGMENT_BYTES", 1)
     fs = SimFileSystem()
     facts = Facts(fs)
     await live(fs, facts)

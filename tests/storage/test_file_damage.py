@@ -6,9 +6,9 @@ import msgpack
 import pytest
 
 from kernelckpt.errors import CorruptionError, NotFoundError, StorageError, UnsupportedVersionError
-from kernelckpt.storage.file_ops import FileOps
-from kernelckpt.storage.file_owner import Mark, read_mark, write_mark
-from kernelckpt.storage.file_record import encode_record
+from kernelckpt.storage.file.ops import FileOps
+from kernelckpt.storage.file.owner import Mark, read_mark, write_mark
+from kernelckpt.storage.file.record import encode_record
 
 ALL = [(1, 1, False), (1, 2, False), (1, 3, False)]
 LAST_LOST = [(1, 1, False), (1, 2, False), (1, 3, True)]
@@ -201,7 +201,7 @@ async def test_segments_deleted_from_the_middle_are_not_reported(folder):
 
 async def test_a_torn_note_of_a_deletion_takes_no_older_one_along(folder, monkeypatch):
     """What was deleted before is still known to be deleted, not taken for lost."""
-    monkeypatch.setattr("kernelckpt.storage.file_claim.SEGMENT_BYTES", 1)
+    monkeypatch.setattr("kernelckpt.storage.file.claim.SEGMENT_BYTES", 1)
     await folder.write(*(b"%d" % number for number in range(1, 6)))
     storage = folder.client()
     claim = await storage.acquire("run", "test")

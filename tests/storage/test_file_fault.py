@@ -18,7 +18,7 @@ from kernelckpt.errors import (
     StorageUnavailableError,
     SyncFailedError,
 )
-from kernelckpt.storage.file_ops import FileOps
+from kernelckpt.storage.file.ops import FileOps
 
 
 async def owner(folder):

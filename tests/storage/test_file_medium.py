@@ -4,8 +4,8 @@ import pytest
 
 from kernelckpt import CheckpointHook, FileStorage, Scheduler, open_storage
 from kernelckpt.errors import StorageUnavailableError, StorageUrlError
-from kernelckpt.storage.file_medium import mounted_type
-from kernelckpt.storage.file_ops import FileOps
+from kernelckpt.storage.file.medium import mounted_type
+from kernelckpt.storage.file.ops import FileOps
 
 MOUNTS = r"""21 1 254:0 / / rw,relatime - ext4 /dev/vda rw
 22 21 0:20 / /proc rw - proc proc rw

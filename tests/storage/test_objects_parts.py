@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernelckpt.errors import UnsupportedVersionError
-from kernelckpt.storage.objects_cache import RecordCache
-from kernelckpt.storage.objects_client import PAGE, Found, Listed
-from kernelckpt.storage.objects_key import blob_key, blob_name, number_of, numbered, run_key
-from kernelckpt.storage.objects_log import Log, Tail
-from kernelckpt.storage.objects_owner import Owner, living_holder
-from kernelckpt.storage.objects_record import CLAIM, ENTRY, OWNER, RELEASED, TORN, Record, decode, encode
+from kernelckpt.storage.objects.cache import RecordCache
+from kernelckpt.storage.objects.client import PAGE, Found, Listed
+from kernelckpt.storage.objects.key import blob_key, blob_name, number_of, numbered, run_key
+from kernelckpt.storage.objects.log import Log, Tail
+from kernelckpt.storage.objects.owner import Owner, living_holder
+from kernelckpt.storage.objects.record import CLAIM, ENTRY, OWNER, RELEASED, TORN, Record, decode, encode
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()), min_size=1, max_size=300)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from kernelckpt.errors import StorageUrlError
-from kernelckpt.storage.postgres_url import PostgresUrl
+from kernelckpt.storage.postgres.url import PostgresUrl
 
 SECRET = "pa55w0rd"
 

@@ -12,12 +12,12 @@ from kernelckpt.errors import (
     StorageUrlError,
     UnknownOutcomeError,
 )
-from kernelckpt.storage.redis_key import RunKeys, decode_text, encode_text
-from kernelckpt.storage.redis_record import part_ranges
-from kernelckpt.storage.redis_script import APPEND
-from kernelckpt.storage.redis_server import RedisServer
-from kernelckpt.storage.redis_setting import judge_server, look_at_server
-from kernelckpt.storage.redis_url import parse_redis_url
+from kernelckpt.storage.redis.key import RunKeys, decode_text, encode_text
+from kernelckpt.storage.redis.record import part_ranges
+from kernelckpt.storage.redis.script import APPEND
+from kernelckpt.storage.redis.server import RedisServer
+from kernelckpt.storage.redis.setting import judge_server, look_at_server
+from kernelckpt.storage.redis.url import parse_redis_url
 
 INFO = {"redis_version": "7.0.15", "role": "master", "maxmemory_policy": "noeviction"}
 KEEPS = {"appendonly": "yes", "appendfsync": "always", "no-appendfsync-on-rewrite": "no"}

@@ -24,8 +24,8 @@ from kernelckpt.errors import (
     UnknownOutcomeError,
     UnsupportedVersionError,
 )
-from kernelckpt.storage.file_ops import FileOps
-from kernelckpt.storage.sqlite_file import APPLICATION_ID, BUSY_MS
+from kernelckpt.storage.file.ops import FileOps
+from kernelckpt.storage.sqlite.file import APPLICATION_ID, BUSY_MS
 
 PROMISED = {"journal_mode": b"wal", "synchronous": 2, "busy_timeout": BUSY_MS, "wal_autocheckpoint": 0}
 

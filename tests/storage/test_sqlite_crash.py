@@ -11,7 +11,7 @@ from sqlite_kit import ask, child, contents, copied, filled, outside
 from kernelckpt import SqliteStorage
 from kernelckpt.abc import PART_BYTES
 from kernelckpt.errors import CorruptionError, KernelCkptError
-from kernelckpt.storage.sqlite_file import WAL_BYTES
+from kernelckpt.storage.sqlite.file import WAL_BYTES
 
 PAGE = 4096
 KILLED = """
@@ -65,7 +65,7 @@ class Copies:
 
 
 async def test_a_crash_after_each_commit(path, monkeypatch):
-    monkeypatch.setattr("kernelckpt.storage.sqlite_file._CHANGES", 9)  # a checkpoint each few entries
+    monkeypatch.setattr("kernelckpt.storage.sqlite.file._CHANGES", 9)  # a checkpoint each few entries
     copies = Copies(path)
     bodies = [b"%d " % number * (700 * (number % 5)) for number in range(1, 26)]
     async with SqliteStorage(path) as storage:
@@ -277,7 +277,7 @@ async def test_many_small_commits_do_not_make_a_long_log(path):
 
 
 async def test_a_reader_that_stays_lets_the_log_grow_until_it_leaves(path, monkeypatch):
-    monkeypatch.setattr("kernelckpt.storage.sqlite_file._CHECKPOINT_BUSY_MS", 1)
+    monkeypatch.setattr("kernelckpt.storage.sqlite.file._CHECKPOINT_BUSY_MS", 1)
     log = path.with_name("state.db-wal")
     async with SqliteStorage(path) as storage, SqliteStorage(path) as reader:
         claim = await storage.acquire("run", "test")

@@ -150,8 +150,8 @@ async def test_a_failed_read_is_over(path, statement):
     "statement", ["PRAGMA wal_checkpoint", "PRAGMA incremental_vacuum", "PRAGMA freelist"]
 )
 async def test_what_was_committed_is_acknowledged_although_the_upkeep_fails(path, statement, monkeypatch):
-    monkeypatch.setattr("kernelckpt.storage.sqlite_file._CHANGES", 1)
-    monkeypatch.setattr("kernelckpt.storage.sqlite_file._FREE_PAGES", 0)
+    monkeypatch.setattr("kernelckpt.storage.sqlite.file._CHANGES", 1)
+    monkeypatch.setattr("kernelckpt.storage.sqlite.file._FREE_PAGES", 0)
     faults = Faults()
     async with SqliteStorage(path, connect=faults.connect) as storage:
         claim = await storage.acquire("run", "test")

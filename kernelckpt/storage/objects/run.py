@@ -1,0 +1,101 @@
+"""Runs of a bucket: one object says that a run exists, and in which folder it lies this time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from kernelckpt.errors import StorageUnavailableError
+from kernelckpt.storage.objects.client import ObjectClient
+from kernelckpt.storage.objects.key import run_key
+from kernelckpt.storage.objects.pause import waits
+from kernelckpt.storage.objects.record import DOOMED, RUN, Record, decode, encode
+
+if TYPE_CHECKING:
+    from obstore import UpdateVersion
+
+    from kernelckpt.storage.objects.client import Condition
+
+_TRIES = 20
+
+
+class Place(Struct, frozen=True):
+    """Where a run lies.
+
+    Attributes:
+        folder: the folder of this very run; another one of the same id gets another.
+        doomed: whether its deletion was begun.
+        version: of the object that says so.
+    """
+
+    folder: str
+    doomed: bool
+    version: UpdateVersion
+
+
+class Runs:
+    """The runs of a bucket. Something late for a deleted run goes into a folder that nobody looks at."""
+
+    def __init__(self, client: ObjectClient) -> None:
+        """Ask for nothing yet."""
+        self._client = client
+        self._folder = f"{client.prefix}runs"
+
+    async def find(self, run_id: str) -> Place | None:
+        """Where a run lies; None when there is none."""
+        found = await self._client.get(self._key(run_id))
+        if found is None:
+            return None
+        record = decode(found.data, found.size)
+        if record.flaw:
+            return None
+        folder = f"{self._folder}/{run_key(run_id)}/{record.attempt.hex()}"
+        return Place(folder, record.kind == DOOMED, found.version)
+
+    async def create(self, run_id: str) -> Place:
+        """Where a run lies, which exists from now on."""
+        body = run_id.encode("utf-8", "surrogatepass")
+        for wait in waits(_TRIES):
+            place = await self.find(run_id)
+            if place is not None and not place.doomed:
+                return place
+            condition: Condition = "create"
+            if place is not None:
+                await self._empty(place)
+                condition = place.version
+            put = await self._client.put(self._key(run_id), encode(Record(RUN, body=body)), condition)
+            if put.version is None and put.found is not None and decode(put.found.data, put.found.size).flaw:
+                record = encode(Record(RUN, body=body))
+                await self._client.put(self._key(run_id), record, put.found.version)
+            await asyncio.sleep(0 if put.version is not None else wait)
+        raise StorageUnavailableError(f"{self._client.name}: run {run_id[:200]!r} cannot be created")
+
+    async def doom(self, run_id: str, place: Place) -> Place | None:
+        """Begin to delete a run: from now on it cannot be read; None when somebody else was faster."""
+        body = run_id.encode("utf-8", "surrogatepass")
+        record = Record(DOOMED, body=body, attempt=bytes.fromhex(place.folder[-32:]))
+        put = await self._client.put_settled(self._key(run_id), encode(record), place.version)
+        return None if put.version is None else Place(place.folder, True, put.version)
+
+    async def remove(self, run_id: str, place: Place) -> None:
+        """Delete what a doomed run consists of, at last the object that says so."""
+        await self._empty(place)
+        if await self.find(run_id) == place:
+            await self._client.delete([self._key(run_id)])
+
+    async def names(self) -> Sequence[str]:
+        """The ids of all runs, sorted; one that is being deleted is still there."""
+        folders = await self._client.folders(self._folder)
+        found = await asyncio.gather(*(self._client.get(f"{folder}/run") for folder in folders))
+        records = [decode(one.data, one.size) for one in found if one is not None]
+        return sorted(one.body.decode("utf-8", "surrogatepass") for one in records if not one.flaw)
+
+    async def _empty(self, place: Place) -> None:
+        while page := await self._client.page(place.folder):
+            await self._client.delete(listed.key for listed in page)
+
+    def _key(self, run_id: str) -> str:
+        return f"{self._folder}/{run_key(run_id)}/run"
