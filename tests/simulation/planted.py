@@ -13,8 +13,8 @@ from kernelckpt.kernel.table import TaskTable, _timer_of
 from kernelckpt.log.batch import Batch
 from kernelckpt.log.progress import Progress
 from kernelckpt.model.effect import EffectStatus
+from kernelckpt.storage import memory
 from kernelckpt.storage.file import claim as file_claim
-from kernelckpt.storage.file import memory
 from kernelckpt.storage.file.epoch import begin_epoch
 
 
