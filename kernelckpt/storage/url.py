@@ -43,8 +43,10 @@ class open_storage:  # noqa: N801 - used as a function: `async with open_storage
 
     Args:
         url: `memory:`, `memory:NAME`, `file:./folder`, `file:/folder` or `sqlite:./state.db` (on a network
-            file system only with `?allow_network_fs=1` behind it), or a scheme that an installed package adds
-            by the entry-point group `kernelckpt.storage`.
+            file system only with `?allow_network_fs=1` behind it), `postgresql://user@host/db`,
+            `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, `redis://host/0` (each needs
+            its extra: `postgres`, `objects`, `redis`), or a scheme that an installed package adds by the
+            entry-point group `kernelckpt.storage`. Their options are in docs/storage.md.
 
     Raises:
         StorageUrlError: no such scheme, or the URL names nothing that can be opened.
