@@ -309,6 +309,7 @@ EXAMPLE_RUNS = {
 OTHERS = {
     "own_kernel.py": "another host, whose records are its own",
     "fastapi_app.py": "a server, of which the run is made here",
+    "custom_backend.py": "keeps its run in a storage of its own",
     "chat_agent.py": "needs a model; its run is judged where there is one",
 }
 
