@@ -12,7 +12,7 @@ AZURITE := $(CURDIR)/$(VENV)/azurite
 
 help:
 	@echo "make test       run the tests that need no server and no special rights"
-	@echo "make test-root  run those that need root, strace and mounts (Linux)"
+	@echo "make test-root  run those that need root, strace, mounts and redis-server (Linux)"
 	@echo "make test-servers  run those over PostgreSQL, Redis and object stores; installs and starts these itself (Debian)"
 	@echo "make check      ruff and mypy"
 	@echo "make demo       survey the standard library through kills, and compare"

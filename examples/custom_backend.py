@@ -23,7 +23,7 @@ from anyio import CapacityLimiter, to_thread
 from msgspec.structs import astuple
 
 from kernelckpt import CheckpointHook, MemoryStorage, Scheduler, Turn
-from kernelckpt.abc import Claim, EntryInfo, StorageBackend
+from kernelckpt.abc import Claim, EntryInfo, StorageCall, StorageWrapper
 from kernelckpt.errors import CorruptionError, StorageUnavailableError, SyncFailedError
 from kernelckpt.storage import MemoryState
 
@@ -45,28 +45,13 @@ def record(line: bytes) -> bytes:
     return MARK + len(line).to_bytes(4, "big") + sha256(line).digest() + line
 
 
-def journaled(name: str) -> Any:
-    async def method(self: "JournalStorage", *args: Any, **options: Any) -> Any:
-        if self._closed:
-            raise StorageUnavailableError(f"{self.name} is closed", hint="open it again")
-        call = asyncio.ensure_future(self._call(name, args, options))
-        return await asyncio.shield(call)  # what was begun is done to its end, cancelled or not
+class JournalStorage(StorageWrapper):
+    """A client of a journal on a local disk; it stands before what it has played back."""
 
-    return method
-
-
-class JournalStorage(StorageBackend):
-    """A client of a journal on a local disk."""
-
-    durable = True
-    acquire, acquire_as, release = map(journaled, ("acquire", "acquire_as", "release"))
-    append, list_entries, read = map(journaled, ("append", "list_entries", "read"))
-    write_part, finish_blob, read_blob = map(journaled, ("write_part", "finish_blob", "read_blob"))
-    list_blobs, delete, delete_run = map(journaled, ("list_blobs", "delete", "delete_run"))
-    post, posted, delete_posted = map(journaled, ("post", "posted", "delete_posted"))
-    list_runs, _leave = map(journaled, ("list_runs", "aclose"))
+    name, durable, notes = "", True, ()
 
     def __init__(self, path: Path) -> None:
+        super().__init__(MemoryStorage())
         self.name, self._path, self._id, self._closed = f"journal:{path}", path, uuid4().hex, False
         self._turn, self._in_thread = asyncio.Lock(), partial(to_thread.run_sync, limiter=CapacityLimiter(1))
         self._alive = Path(f"{path}.{self._id}").open("a")  # noqa: SIM115 - its lock is held until closing
@@ -76,11 +61,19 @@ class JournalStorage(StorageBackend):
         os.close(folder)
         self._forget()
 
-    async def aclose(self) -> None:
-        """Give up what is owned."""
-        if not self._closed:
-            self._closed = True
-            await asyncio.shield(asyncio.ensure_future(self._close()))
+    async def pass_on(self, call: StorageCall[Any]) -> Any:
+        """Make a call and keep it; what was begun is done to its end, cancelled or not."""
+        if call.method == "aclose" and not self._closed:
+            self._closed, making = True, self._close()
+        elif call.method == "aclose":
+            return None
+        elif self._closed:
+            raise StorageUnavailableError(f"{self.name} is closed", hint="open it again")
+        else:
+            making = self._call(
+                call.method, getattr(call.send, "args", ()), getattr(call.send, "keywords", {})
+            )
+        return await asyncio.shield(asyncio.ensure_future(making))
 
     async def _close(self) -> None:
         try:
