@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
@@ -28,7 +29,11 @@ OPTIONS = {
 }
 """What may stand behind the `?` of a URL."""
 
+_VALUES = {"endpoint": r"https?://[^@?#\s]+", "virtual_hosted": "0|1"}
+"""What values of options look like, where any text would not do."""
+
 _TIMEOUT = 30.0
+_LONGEST = 86_400.0
 _CONNECT_SECONDS = 5
 _RETRIES = 5
 
@@ -41,7 +46,7 @@ async def connect(url: str) -> ObjectClient:
         StorageUnavailableError: the bucket cannot be used, or its server ignores conditions.
     """
     scheme, bucket, prefix, options = parse(url)
-    name = f"{scheme}://{bucket}/{prefix}".rstrip("/")
+    name = name_of(scheme, bucket, prefix, options)
     start_threads(name)
     try:
         once, patient = (_store(scheme, bucket, options, retries) for retries in (0, _RETRIES))
@@ -59,30 +64,47 @@ def parse(url: str) -> tuple[str, str, str, dict[str, str]]:
     Raises:
         StorageUrlError: it names no bucket, or has an option that does not exist.
     """
-    parts = urlsplit(url)
-    known = OPTIONS[parts.scheme]
-    where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    hint = f"write {parts.scheme}://bucket/prefix?option=value; the options are: {', '.join(known)}"
+    scheme = url.partition(":")[0]
+    hint = f"write {scheme}://bucket/prefix?option=value; the options are: {', '.join(OPTIONS[scheme])}"
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise StorageUrlError(f"{scheme}: the URL cannot be read", hint=hint) from None
+    where = f"{scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     if "@" in parts.netloc:
         raise StorageUrlError(f"{where}: credentials come from the environment, not from the URL", hint=hint)
     prefix = unquote(parts.path).strip("/")
     if not parts.netloc or parts.fragment or any(part in {"", ".", ".."} for part in prefix.split("/")[1:]):
         raise StorageUrlError(f"{where} names no bucket", hint=hint)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    for option in options.keys() - set(known):
-        raise StorageUrlError(f"{where}: no option {option!r}", hint=hint)
-    try:
-        if float(options.get("timeout", _TIMEOUT)) <= 0:
-            raise ValueError
-    except ValueError:
+    for option, value in options.items():
+        if option not in OPTIONS[scheme]:
+            raise StorageUrlError(f"{where}: no option {option!r}", hint=hint)
+        if not re.fullmatch(wanted := _VALUES.get(option, ".+"), value):
+            raise StorageUrlError(f"{where}: {option} does not match {wanted}", hint=hint)
+    if not 0 < _seconds(options) <= _LONGEST:
         message = f"{where}: timeout={options['timeout']!r} is no number of seconds"
-        raise StorageUrlError(message, hint=hint) from None
-    return parts.scheme, parts.netloc, prefix, options
+        raise StorageUrlError(message, hint=hint)
+    return scheme, parts.netloc, prefix, options
+
+
+def _seconds(options: dict[str, str]) -> float:
+    try:
+        return float(options.get("timeout", _TIMEOUT))
+    except ValueError:
+        return 0.0
+
+
+def name_of(scheme: str, bucket: str, prefix: str, options: dict[str, str]) -> str:
+    """The URL with whatever tells one bucket from another of that name."""
+    shown = {option: text for option, text in options.items() if option in {"endpoint", "account"}}
+    query = "?" + urlencode(shown, safe="/:") if shown else ""
+    return f"{scheme}://{bucket}/{prefix}".rstrip("/") + query
 
 
 def _store(scheme: str, bucket: str, options: dict[str, str], retries: int) -> Store:
     endpoint = options.get("endpoint")
-    seconds = timedelta(seconds=float(options.get("timeout", _TIMEOUT)))
+    seconds = timedelta(seconds=_seconds(options))
     common: dict[str, Any] = {
         "client_options": {
             "timeout": seconds,
