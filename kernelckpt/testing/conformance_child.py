@@ -32,7 +32,7 @@ class Voice:
         os.write(1, f"{text}\n".encode())
         self._left -= 1
         if self._left == 0:
-            os.kill(os.getpid(), signal.SIGSTOP)
+            signal.raise_signal(signal.SIGSTOP)
 
 
 async def write_on(storage: StorageBackend, tell: Callable[[str], None]) -> None:

@@ -75,7 +75,7 @@ def repeatable(segment_bytes=SEGMENT_BYTES, *, start=1, sealed=False):
     with (
         mock.patch.object(Reader, "codec", codec),
         mock.patch("kernelckpt.codec.envelope.os.urandom", NAMES.salt),
-        mock.patch("kernelckpt.storage.file.wrap", at_once),
+        mock.patch("kernelckpt.storage.file.storage.wrap", at_once),
         mock.patch("kernelckpt.storage.file.claim.SEGMENT_BYTES", segment_bytes),
         mock.patch("kernelckpt.storage.file.owner.temporary_name", NAMES),
     ):

@@ -51,7 +51,7 @@ def in_threads():
         return f"tmp.{int(thread.name.rpartition('-')[2]):08x}{counts[thread]:024x}"
 
     with (
-        mock.patch("kernelckpt.storage.file.wrap", at_once),
+        mock.patch("kernelckpt.storage.file.storage.wrap", at_once),
         mock.patch("kernelckpt.storage.file.owner.temporary_name", temporary_name),
     ):
         yield

@@ -273,7 +273,7 @@ async def test_a_disk_that_hangs_for_good_halts_the_kernel_and_lets_it_leave(tmp
     try:
         with (
             mock.patch("kernelckpt.checkpoint.hook.open_storage", mock.AsyncMock(return_value=storage)),
-            mock.patch("kernelckpt.storage.file._CLOSE_SECONDS", 0.02),
+            mock.patch("kernelckpt.storage.file.storage._CLOSE_SECONDS", 0.02),
             mock.patch("kernelckpt.log.run_log._RELEASE_SECONDS", 0.02),
             anyio.fail_after(30),
             pytest.raises(CheckpointFailedError, match="gave no answer"),

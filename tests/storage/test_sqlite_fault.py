@@ -290,7 +290,7 @@ async def test_a_fork_waits_for_the_call_that_is_under_way(path):
 
 
 async def test_closing_does_not_wait_for_ever_and_lets_go_later(path, monkeypatch):
-    monkeypatch.setattr("kernelckpt.storage.sqlite._CLOSE_SECONDS", 0.01)
+    monkeypatch.setattr("kernelckpt.storage.sqlite.storage._CLOSE_SECONDS", 0.01)
     answer = threading.Event()
     storage = SqliteStorage(path)
     await storage.acquire("run", "test")
