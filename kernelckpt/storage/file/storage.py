@@ -41,11 +41,11 @@ from kernelckpt.errors import FencedError, StorageUnavailableError
 from kernelckpt.storage.check import check_entry, check_name, check_page, check_range
 from kernelckpt.storage.file.claim import RunClaim, claim_run, claim_run_as, owned_error, refuse_behind
 from kernelckpt.storage.file.error import storage_error
-from kernelckpt.storage.file.fork import leave_to_parent
 from kernelckpt.storage.file.medium import medium_notes, refuse_network
 from kernelckpt.storage.file.ops import FileOps
 from kernelckpt.storage.file.root import RootFolder, run_digest
 from kernelckpt.storage.file.run import RunFolder
+from kernelckpt.storage.fork import leave_to_parent
 from kernelckpt.storage.url import file_options, file_path
 
 T = TypeVar("T")

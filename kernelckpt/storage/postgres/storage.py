@@ -23,6 +23,7 @@ from kernelckpt.abc import BlobInfo, Claim, EntryInfo, PostedMessage, StorageBac
 from kernelckpt.errors import CorruptionError, FencedError, InvalidValueError, UnknownOutcomeError
 from kernelckpt.storage import refusal
 from kernelckpt.storage.check import check_entry, check_name, check_page, check_part, check_range
+from kernelckpt.storage.fork import leave_to_parent
 from kernelckpt.storage.postgres import sql
 from kernelckpt.storage.postgres.blob import Blobs
 from kernelckpt.storage.postgres.error import DRIVER_ERRORS, was_answered
@@ -78,7 +79,12 @@ class PostgresStorage(StorageBackend):
         self._blobs = Blobs(server.name, readers, self._session)
         self._owned: dict[str, Owned] = {}
         self._calls: set[asyncio.Task[Any]] = set()
-        self._closed = False
+        self._closed = self._is_inherited = False
+        leave_to_parent(self)
+
+    def after_fork(self) -> None:
+        """Be closed: connections and runs are the parent's, and two cannot talk over one connection."""
+        self._closed = self._is_inherited = True
 
     async def acquire(self, run_id: str, holder: str, *, takeover: bool = False) -> Claim:
         check_name(run_id, "run id")
@@ -224,16 +230,20 @@ class PostgresStorage(StorageBackend):
         await self._call(remove)
 
     async def aclose(self) -> None:
+        if self._is_inherited:
+            return
         self._closed = True
-        with move_on_after(_CLOSE_SECONDS, shield=True):
-            if self._calls:
-                await asyncio.wait(self._calls)
-            await self._session.aclose()
-            await self._readers.aclose()
-        for call in self._calls:
-            call.cancel()
-        self._session.drop()
-        self._readers.drop()
+        try:
+            with move_on_after(_CLOSE_SECONDS, shield=True):
+                if self._calls:
+                    await asyncio.wait(self._calls)
+                await self._session.aclose()
+                await self._readers.aclose()
+        finally:
+            for call in self._calls:
+                call.cancel()
+            self._session.drop()
+            self._readers.drop()
 
     async def _call(self, attempt: Callable[[int], Awaitable[T]]) -> T:
         """Make the attempts of a call; they go on when the caller is cancelled."""

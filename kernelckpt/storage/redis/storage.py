@@ -16,7 +16,7 @@ from kernelckpt.errors import (
 )
 from kernelckpt.storage import refusal
 from kernelckpt.storage.check import check_entry, check_name, check_page, check_part, check_range
-from kernelckpt.storage.file.fork import leave_to_parent
+from kernelckpt.storage.fork import leave_to_parent
 from kernelckpt.storage.redis import script as scripts
 from kernelckpt.storage.redis.key import RunKeys, decode_text, encode_text
 from kernelckpt.storage.redis.owner import RedisOwner

@@ -1,4 +1,4 @@
-"""What a forked child may keep of its parent's file storages: nothing that writes, and no lock."""
+"""What a forked child may keep of its parent's storages: nothing that writes, no lock, and no connection."""
 
 from __future__ import annotations
 
