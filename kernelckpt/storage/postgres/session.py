@@ -103,6 +103,11 @@ class OwnerSession:
         self._left: list[tuple[int, datetime]] = []
         self._held: set[Owned] = set()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody has the connection for itself just now."""
+        return self._turn.locked()
+
     @asynccontextmanager
     async def turn(self, owned: Owned | None = None) -> AsyncIterator[Line]:
         """The connection for oneself; it holds the lock of `owned`.
