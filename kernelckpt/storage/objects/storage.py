@@ -208,7 +208,8 @@ class ObjectStorage(StorageBackend):
                 announced = await announce(self._client, self._id, owned, known)
                 if announced and await self._runs.find(run_id) == place:
                     self._places[run_id] = place
-                    return await self._take(owned)
+                    await self._take(owned)
+                    return owned
             await asyncio.sleep(wait)
         message = f"{self.name}: run {run_id[:200]!r}: others were faster, {_TRIES} times"
         raise StorageUnavailableError(message, hint="try again when fewer ask for it")
@@ -230,14 +231,16 @@ class ObjectStorage(StorageBackend):
                 return Owned(run_id, log, holder, claim.epoch, claim.head, following, put.version)
             number, condition = following, "create"
 
-    async def _take(self, owned: Owned) -> Owned:
+    async def _take(self, owned: Owned) -> None:
+        if self._closed:  # while it was asked for: nobody would give it up any more
+            await self._give_up(owned)
+            raise refusal.closed(self.name)
         before = self._owned.get(owned.run_id)
         if before is None or before.epoch <= owned.epoch:
             self._owned[owned.run_id] = owned
             self._heartbeat.start()
             if before is not None:
                 await _abandon(before)
-        return owned
 
     async def _give_up(self, owned: Owned) -> None:
         self._owned.pop(owned.run_id, None)

@@ -43,6 +43,7 @@ class RedisOwner:
         self._asked: set[str] = set()
         self._known: dict[str, tuple[bytes, int]] = {}
         self._renewing: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def claim(
         self, run_id: str, holder: str, *, takeover: bool = False, wanted: Claim | None = None
@@ -63,6 +64,8 @@ class RedisOwner:
         if known is not None and known[0] == born and claim.head < known[1]:
             await self._server.run(RELEASE, (keys.run, keys.alive), claim.epoch, self.token)
             raise self._lost(run_id, f"is at entry {claim.head}")
+        if self._closed:
+            raise refusal.closed(self._server.name)
         self._epochs[run_id] = claim.epoch
         self._known[run_id] = (born, claim.head)
         if self._renewing is None:
@@ -100,6 +103,7 @@ class RedisOwner:
 
     async def aclose(self) -> None:
         """Give everything up, as far as the server answers."""
+        self._closed = True
         if self._renewing is not None:
             self._renewing.cancel()
         with anyio.move_on_after(_CLOSE_SECONDS, shield=True), suppress(StorageError):

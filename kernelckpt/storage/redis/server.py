@@ -11,6 +11,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from kernelckpt.errors import KernelCkptError, StorageFullError, StorageUnavailableError, UnknownOutcomeError
+from kernelckpt.storage import refusal
 from kernelckpt.storage.redis.script import Script
 from kernelckpt.storage.redis.url import RedisUrl
 
@@ -44,6 +45,7 @@ class RedisServer:
     def __init__(self, url: RedisUrl, *, seconds: float) -> None:
         """Connect when first asked; wait so many seconds for each answer."""
         self.name = url.name
+        self._closed = False
         options: dict[str, Any] = {"ssl_ca_certs": url.ssl_ca_certs} if url.tls else {}
         self._pool = BlockingConnectionPool(
             max_connections=_CONNECTIONS,
@@ -72,8 +74,10 @@ class RedisServer:
         Raises:
             StorageFullError: memory or disk is full; nothing was changed.
             UnknownOutcomeError: it was sent, and no answer came.
-            StorageUnavailableError: the server cannot be reached, or refuses.
+            StorageUnavailableError: the server cannot be reached, or refuses; or this is closed.
         """
+        if self._closed:
+            raise refusal.closed(self.name)
         try:
             connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
         except (exceptions.RedisError, OSError) as error:
@@ -106,7 +110,8 @@ class RedisServer:
         return word.decode(), found
 
     async def aclose(self) -> None:
-        """Disconnect."""
+        """Disconnect, for good."""
+        self._closed = True
         await self._pool.disconnect()
 
     def _meaning(self, error: Exception, *, doubtful: bool = False) -> KernelCkptError:

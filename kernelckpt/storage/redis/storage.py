@@ -261,8 +261,10 @@ class RedisStorage(StorageBackend):
     async def aclose(self) -> None:
         if not self._closed:
             self._closed = True
-            await self._owner.aclose()
-            await self._server.aclose()
+            try:
+                await self._owner.aclose()
+            finally:
+                await self._server.aclose()
 
     def _begin(self) -> None:
         if self._closed:
