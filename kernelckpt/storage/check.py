@@ -16,15 +16,15 @@ def check_name(text: str, what: str) -> None:
         raise InvalidValueError(f"the {what} is empty", hint="give it any text", path=what)
 
 
-def check_entry(entry: Sequence[bytes], meta: bytes) -> None:
-    """Refuse an entry or its metadata when it is too large."""
+def check_entry(entry: Sequence[bytes], meta: bytes, *, limit: int = _ENTRY_BYTES) -> None:
+    """Refuse an entry when it is larger than the store takes, or its metadata when they are too large."""
     if len(meta) > META_BYTES:
         raise InvalidValueError(
             f"{len(meta)} bytes of metadata, {META_BYTES} fit", hint="move it into the entry", path="meta"
         )
-    if (size := sum(map(len, entry))) > _ENTRY_BYTES:
+    if (size := sum(map(len, entry))) > limit:
         raise InvalidValueError(
-            f"an entry of {size} bytes, {_ENTRY_BYTES} fit", hint="move it into a blob", path="entry"
+            f"an entry of {size} bytes, {limit} fit", hint="move it into a blob", path="entry"
         )
 
 

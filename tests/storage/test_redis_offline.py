@@ -12,12 +12,13 @@ from kernelckpt.errors import (
     StorageUrlError,
     UnknownOutcomeError,
 )
-from kernelckpt.storage.redis.key import RunKeys, decode_text, encode_text
+from kernelckpt.storage.redis.key import RunKeys
 from kernelckpt.storage.redis.record import part_ranges
 from kernelckpt.storage.redis.script import APPEND
 from kernelckpt.storage.redis.server import RedisServer
 from kernelckpt.storage.redis.setting import judge_server, look_at_server
 from kernelckpt.storage.redis.url import parse_redis_url
+from kernelckpt.storage.text import bytes_text, text_bytes
 
 INFO = {"redis_version": "7.0.15", "role": "master", "maxmemory_policy": "noeviction"}
 KEEPS = {"appendonly": "yes", "appendfsync": "always", "no-appendfsync-on-rewrite": "no"}
@@ -87,7 +88,7 @@ def test_all_keys_of_a_run_hash_to_one_slot(run_id):
     assert len(tags) == 1
     assert tags != {b""}
     assert len(set(names)) == len(names)
-    assert decode_text(encode_text(run_id)) == run_id
+    assert bytes_text(text_bytes(run_id)) == run_id
 
 
 def test_runs_do_not_share_keys():

@@ -13,6 +13,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from msgspec import Struct
 
 from kernelckpt.errors import InvalidValueError
+from kernelckpt.storage.text import bytes_text, text_bytes
 
 MARKER = "kernelckpt"
 RUN = "run"
@@ -138,16 +139,11 @@ def is_removed(name: str) -> bool:
     return _REMOVED.fullmatch(name) is not None
 
 
-def text_bytes(text: str) -> bytes:
-    """Any text as bytes, lone surrogates included."""
-    return text.encode("utf-8", "surrogatepass")
-
-
 def _blob_name(name: str) -> str | None:
     if not name.startswith("blob."):
         return None
     try:
-        blob = unquote_to_bytes(name[5:]).decode("utf-8", "surrogatepass")
+        blob = bytes_text(unquote_to_bytes(name[5:]))
         return blob if blob_file_name(blob) == name else None
     except (UnicodeError, InvalidValueError):
         return None

@@ -17,11 +17,11 @@ from kernelckpt.storage.file.name import (
     removed_name,
     run_folder_name,
     sort_names,
-    text_bytes,
 )
 from kernelckpt.storage.file.ops import FileOps
 from kernelckpt.storage.file.owner import exists, read_file, write_new
 from kernelckpt.storage.file.record import decode_record, encode_record
+from kernelckpt.storage.text import bytes_text, text_bytes
 
 _MARKER, _RUN = "kernelckpt-folder", "kernelckpt-run"
 
@@ -159,7 +159,7 @@ class RootFolder:
     def _read_run_id(self, path: str) -> str:
         self._refuse_link(path)
         (found,), _ = decode_record(read_file(self.ops, f"{path}/{RUN}"), _RUN, (bytes,), f"{path}/{RUN}")
-        return bytes(found).decode("utf-8", "surrogatepass")
+        return bytes_text(bytes(found))
 
     def _refuse_link(self, path: str) -> None:
         if self.ops.stat(path).kind != "folder":

@@ -8,12 +8,13 @@ from contextlib import suppress
 from kernelckpt.abc import BlobInfo, EntryInfo, PostedMessage
 from kernelckpt.errors import CorruptionError, FormatError, NotFoundError, StorageUnavailableError
 from kernelckpt.storage.file.listing import RunLooker
-from kernelckpt.storage.file.name import RUN, blob_file_name, inbox_name, sort_names, text_bytes
+from kernelckpt.storage.file.name import RUN, blob_file_name, inbox_name, sort_names
 from kernelckpt.storage.file.ops import FileOps
 from kernelckpt.storage.file.owner import open_regular, read_file, write_new
 from kernelckpt.storage.file.record import decode_record, encode_record
 from kernelckpt.storage.file.scan import Segment
 from kernelckpt.storage.file.segment import read_all, read_body
+from kernelckpt.storage.text import bytes_text, text_bytes
 
 _INBOX = "kernelckpt-inbox"
 _LAST_ORDER = 2**63 - 1
@@ -147,7 +148,7 @@ class RunFolder:
 def _decode_posted(data: bytes, path: str) -> PostedMessage:
     (message_id, order, body), end = decode_record(data, _INBOX, (bytes, int, bytes), path)
     try:
-        name = message_id.decode("utf-8", "surrogatepass")
+        name = bytes_text(message_id)
     except UnicodeDecodeError:
         name = ""
     if end != len(data) or not name or not 0 <= order <= _LAST_ORDER:

@@ -18,6 +18,7 @@ from kernelckpt.storage.check import check_part
 from kernelckpt.storage.objects.client import PAGE, Listed, ObjectClient
 from kernelckpt.storage.objects.key import DIGITS, blob_key, blob_name
 from kernelckpt.storage.objects.log import Owned
+from kernelckpt.storage.text import bytes_text, text_bytes
 
 if TYPE_CHECKING:
     from obstore import AsyncWritableFile
@@ -133,7 +134,7 @@ class Blobs:
     async def _begin(self, owned: Owned, folder: str, name: str) -> Upload:
         place = _folder(folder, name)
         if blob_name(blob_key(name)) is None:
-            await self._client.overwrite(f"{place}/{_NAME}", name.encode("utf-8", "surrogatepass"))
+            await self._client.overwrite(f"{place}/{_NAME}", text_bytes(name))
         key = f"{place}/{owned.epoch:0{DIGITS}}-{token_hex(8)}"
         return Upload(key, self._client.writer(key))
 
@@ -168,7 +169,7 @@ class Blobs:
         found = await self._client.get(f"{part}/{_NAME}")
         if found is None:
             raise StorageError(f"{self._client.name}: the name of blob {part} is missing")
-        return found.data.decode("utf-8", "surrogatepass")
+        return bytes_text(found.data)
 
 
 def _folder(folder: str, name: str) -> str:

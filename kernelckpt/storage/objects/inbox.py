@@ -14,6 +14,7 @@ from kernelckpt.storage.objects.client import PAGE, Listed, ObjectClient
 from kernelckpt.storage.objects.key import number_of, numbered
 from kernelckpt.storage.objects.pause import waits
 from kernelckpt.storage.objects.record import MESSAGE, TOMBSTONE, TORN, Record, decode, encode
+from kernelckpt.storage.text import bytes_text, text_bytes
 
 _TRIES = 100
 
@@ -107,7 +108,7 @@ class Inbox:
 
 
 def _packed(message_id: str, data: bytes) -> bytes:
-    raw = message_id.encode("utf-8", "surrogatepass")
+    raw = text_bytes(message_id)
     return len(raw).to_bytes(4, "big") + raw + data
 
 
@@ -115,4 +116,4 @@ def _message(number: int, record: Record) -> PostedMessage:
     if record.flaw:
         return PostedMessage("", number, b"", record.flaw)
     end = 4 + int.from_bytes(record.body[:4], "big")
-    return PostedMessage(record.body[4:end].decode("utf-8", "surrogatepass"), number, record.body[end:])
+    return PostedMessage(bytes_text(record.body[4:end]), number, record.body[end:])

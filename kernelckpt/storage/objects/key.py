@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from hashlib import blake2b
 
+from kernelckpt.storage.text import bytes_text, text_bytes
+
 DIGITS = 16
 _LONGEST = 400
 _ODD = re.compile(rb"[^A-Za-z0-9_-]")
@@ -12,13 +14,13 @@ _ODD = re.compile(rb"[^A-Za-z0-9_-]")
 
 def run_key(run_id: str) -> str:
     """The folder of a run: a piece of its id to be recognised by, and a digest that tells it from others."""
-    raw = run_id.encode("utf-8", "surrogatepass")
+    raw = text_bytes(run_id)
     return f"{_ODD.sub(b'-', raw)[:40].decode()}-{_digest(raw)}"
 
 
 def blob_key(name: str) -> str:
     """A blob's name as a part of a key: escaped, or a digest where it would be too long."""
-    raw = name.encode("utf-8", "surrogatepass")
+    raw = text_bytes(name)
     escaped = _ODD.sub(lambda found: b"=%02X" % found[0][0], raw).decode()
     return escaped if len(escaped) <= _LONGEST else f"=={_digest(raw)}"
 
@@ -28,7 +30,7 @@ def blob_name(key: str) -> str | None:
     if key.startswith("=="):
         return None
     raw = re.sub(rb"=([0-9A-F]{2})", lambda found: bytes([int(found[1], 16)]), key.encode())
-    return raw.decode("utf-8", "surrogatepass")
+    return bytes_text(raw)
 
 
 def numbered(folder: str, number: int) -> str:

@@ -17,6 +17,7 @@ from kernelckpt.storage.objects.client import PAGE, UNKNOWN, Found, Listed, Obje
 from kernelckpt.storage.objects.key import number_of, numbered
 from kernelckpt.storage.objects.pause import waits
 from kernelckpt.storage.objects.record import CLAIM, ENTRY, TOMBSTONE, TORN, Record, decode, encode
+from kernelckpt.storage.text import text_bytes
 
 if TYPE_CHECKING:
     from obstore import UpdateVersion
@@ -123,7 +124,7 @@ class Log:
     ) -> Put:
         """Put a placeholder, after which the owner of this epoch may add entry `head` + 1."""
         number, condition = place
-        record = Record(CLAIM, epoch, number, head + 1, client_id, holder.encode("utf-8", "surrogatepass"))
+        record = Record(CLAIM, epoch, number, head + 1, client_id, text_bytes(holder))
         return await self._client.put_settled(numbered(self.folder, number), encode(record), condition)
 
     async def append(self, owned: Owned, number: int, entry: Sequence[bytes], meta: bytes) -> None:

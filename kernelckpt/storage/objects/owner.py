@@ -15,6 +15,7 @@ from kernelckpt.storage.objects.client import Found, ObjectClient
 from kernelckpt.storage.objects.log import Owned, Tail, owner_key
 from kernelckpt.storage.objects.pause import waits
 from kernelckpt.storage.objects.record import OWNER, RELEASED, Record, decode, encode
+from kernelckpt.storage.text import text_bytes
 
 if TYPE_CHECKING:
     from obstore import UpdateVersion
@@ -133,5 +134,5 @@ class Heartbeat:
 
 
 def _said(owned: Owned, client_id: bytes, kind: int) -> bytes:
-    body = owned.holder.encode("utf-8", "surrogatepass")
+    body = text_bytes(owned.holder)
     return encode(Record(kind, owned.epoch, owned.beat, owned.began, client_id, body))

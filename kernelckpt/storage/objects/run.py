@@ -13,6 +13,7 @@ from kernelckpt.storage.objects.client import ObjectClient
 from kernelckpt.storage.objects.key import run_key
 from kernelckpt.storage.objects.pause import waits
 from kernelckpt.storage.objects.record import DOOMED, RUN, Record, decode, encode
+from kernelckpt.storage.text import bytes_text, text_bytes
 
 if TYPE_CHECKING:
     from obstore import UpdateVersion
@@ -57,7 +58,7 @@ class Runs:
 
     async def create(self, run_id: str) -> Place:
         """Where a run lies, which exists from now on."""
-        body = run_id.encode("utf-8", "surrogatepass")
+        body = text_bytes(run_id)
         for wait in waits(_TRIES):
             place = await self.find(run_id)
             if place is not None and not place.doomed:
@@ -75,7 +76,7 @@ class Runs:
 
     async def doom(self, run_id: str, place: Place) -> Place | None:
         """Begin to delete a run: from now on it cannot be read; None when somebody else was faster."""
-        body = run_id.encode("utf-8", "surrogatepass")
+        body = text_bytes(run_id)
         record = Record(DOOMED, body=body, attempt=bytes.fromhex(place.folder[-32:]))
         put = await self._client.put_settled(self._key(run_id), encode(record), place.version)
         return None if put.version is None else Place(place.folder, True, put.version)
@@ -91,7 +92,7 @@ class Runs:
         folders = await self._client.folders(self._folder)
         found = await asyncio.gather(*(self._client.get(f"{folder}/run") for folder in folders))
         records = [decode(one.data, one.size) for one in found if one is not None]
-        return sorted(one.body.decode("utf-8", "surrogatepass") for one in records if not one.flaw)
+        return sorted(bytes_text(one.body) for one in records if not one.flaw)
 
     async def _empty(self, place: Place) -> None:
         while page := await self._client.page(place.folder):

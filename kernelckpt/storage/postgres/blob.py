@@ -10,7 +10,8 @@ from kernelckpt.storage import refusal
 from kernelckpt.storage.check import check_part
 from kernelckpt.storage.postgres import sql
 from kernelckpt.storage.postgres.session import Owned, OwnerSession, Readers
-from kernelckpt.storage.postgres.value import joined, rows_of, to_bytes
+from kernelckpt.storage.postgres.value import joined, rows_of
+from kernelckpt.storage.text import text_bytes
 
 
 class Blobs:
@@ -28,7 +29,7 @@ class Blobs:
             pass  # so that others see that the owner is alive
         first, *more = rows_of(await joined(data))
         async with self._readers.line() as line, line.transaction():
-            rows = await line.fetch(sql.WRITE_PART, owned.id, owned.epoch, to_bytes(name), index, first)
+            rows = await line.fetch(sql.WRITE_PART, owned.id, owned.epoch, text_bytes(name), index, first)
             for piece in more if rows else ():
                 await line.fetch(sql.ADD_PIECE, rows[0]["blob"], index, piece)
         if not rows:
@@ -40,7 +41,7 @@ class Blobs:
     async def finish(self, owned: Owned, name: str, *, again: bool) -> BlobInfo:
         """Make a blob whole."""
         async with self._session.turn(owned) as line:
-            rows = await line.fetch(sql.FINISH_BLOB, owned.id, owned.epoch, to_bytes(name))
+            rows = await line.fetch(sql.FINISH_BLOB, owned.id, owned.epoch, text_bytes(name))
         if not rows:
             rows = [await self._why_not(owned, name, finished=again)]
             if not rows[0]["whole"]:
@@ -54,7 +55,7 @@ class Blobs:
             FencedError: that is because the epoch is over.
             InvalidValueError: the name was used before; not when this call may have `finished` it.
         """
-        rows = await self._readers.fetch(sql.BLOB, owned.id, owned.epoch, to_bytes(name))
+        rows = await self._readers.fetch(sql.BLOB, owned.id, owned.epoch, text_bytes(name))
         if not rows or not rows[0]["owned"]:
             raise refusal.fenced(self._name, owned.run_id, owned.epoch)
         if rows[0]["whole"] and not (finished and rows[0]["ours"]):

@@ -15,7 +15,7 @@ from kernelckpt.storage import refusal
 from kernelckpt.storage.postgres import sql
 from kernelckpt.storage.postgres.error import DRIVER_ERRORS
 from kernelckpt.storage.postgres.line import Line, PostgresServer
-from kernelckpt.storage.postgres.value import to_bytes, to_text
+from kernelckpt.storage.text import bytes_text, text_bytes
 
 _READERS = 4
 _KEPT = 2
@@ -134,14 +134,14 @@ class OwnerSession:
         """
         async with self.turn() as line:
             async with line.transaction():
-                run = await _locked_run(line, to_bytes(run_id))
+                run = await _locked_run(line, text_bytes(run_id))
                 granted = claim or Claim(run["epoch"] + 1, run["head"])
                 if granted.epoch < run["epoch"] or granted.head < run["head"]:
                     raise refusal.behind(self._server.name, run_id, run["epoch"], run["head"])
                 if ask and Owned(run["id"], run["epoch"], run_id) not in self._held:
                     await refuse_alive(line, run_id, run)
                 owned = Owned(run["id"], granted.epoch, run_id)
-                await line.fetch(sql.GRANT, owned.id, owned.epoch, granted.head, to_bytes(holder))
+                await line.fetch(sql.GRANT, owned.id, owned.epoch, granted.head, text_bytes(holder))
                 if owned not in self._held:
                     await line.fetch(sql.HOLD, owned.id, owned.epoch)
             for other in [held for held in self._held if held.run_id == run_id and held != owned]:
@@ -207,7 +207,7 @@ async def refuse_alive(line: Line, run_id: str, run: Any) -> None:
     """
     (probe,) = await line.fetch(sql.PROBE, run["id"], run["epoch"])
     if not probe["free"]:
-        raise refusal.owned(run_id, to_text(run["holder"]))
+        raise refusal.owned(run_id, bytes_text(run["holder"]))
 
 
 async def _locked_run(line: Line, name: bytes) -> Any:

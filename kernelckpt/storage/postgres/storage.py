@@ -20,7 +20,7 @@ from uuid import uuid4
 from anyio import move_on_after
 
 from kernelckpt.abc import BlobInfo, Claim, EntryInfo, PostedMessage, StorageBackend
-from kernelckpt.errors import CorruptionError, FencedError, InvalidValueError, UnknownOutcomeError
+from kernelckpt.errors import CorruptionError, FencedError, UnknownOutcomeError
 from kernelckpt.storage import refusal
 from kernelckpt.storage.check import check_entry, check_name, check_page, check_part, check_range
 from kernelckpt.storage.fork import leave_to_parent
@@ -31,7 +31,8 @@ from kernelckpt.storage.postgres.line import PostgresServer
 from kernelckpt.storage.postgres.schema import prepare_schema
 from kernelckpt.storage.postgres.session import Owned, OwnerSession, Readers, refuse_alive
 from kernelckpt.storage.postgres.url import PostgresUrl
-from kernelckpt.storage.postgres.value import joined, to_bytes, to_number, to_text
+from kernelckpt.storage.postgres.value import joined, to_number
+from kernelckpt.storage.text import bytes_text, text_bytes
 
 T = TypeVar("T")
 
@@ -106,11 +107,7 @@ class PostgresStorage(StorageBackend):
     async def append(
         self, run_id: str, epoch: int, sequence: int, entry: Sequence[bytes], meta: bytes
     ) -> None:
-        check_entry(entry, meta)
-        if sum(map(len, entry)) > _ENTRY_BYTES:
-            raise InvalidValueError(
-                f"an entry of more than {_ENTRY_BYTES} bytes", hint="move it into a blob", path="entry"
-            )
+        check_entry(entry, meta, limit=_ENTRY_BYTES)
 
         async def add(_: int) -> None:
             owned = self._claimed(run_id, epoch)
@@ -130,7 +127,7 @@ class PostgresStorage(StorageBackend):
     ) -> bytes:
         check_range(offset, length)
         wanted = (min(offset, _ENTRY_BYTES), _ENTRY_BYTES if length is None else min(length, _ENTRY_BYTES))
-        rows = await self._rows(sql.READ, to_bytes(run_id), to_number(epoch), to_number(sequence), *wanted)
+        rows = await self._rows(sql.READ, text_bytes(run_id), to_number(epoch), to_number(sequence), *wanted)
         if not rows:
             raise refusal.no_entry(self.name, epoch, sequence)
         piece: bytes = rows[0]["piece"]
@@ -157,7 +154,7 @@ class PostgresStorage(StorageBackend):
         pieces: list[bytes] = []
         while True:
             stop = min(start + sql.PIECE_BYTES, end)
-            rows = await self._rows(sql.READ_BLOB, to_bytes(run_id), to_bytes(name), start, stop)
+            rows = await self._rows(sql.READ_BLOB, text_bytes(run_id), text_bytes(name), start, stop)
             if not rows:
                 raise refusal.no_blob(self.name, name)
             pieces += [row["piece"] for row in rows if row["piece"] is not None]
@@ -170,15 +167,15 @@ class PostgresStorage(StorageBackend):
         return await joined(pieces)
 
     async def list_blobs(self, run_id: str) -> Sequence[BlobInfo]:
-        rows = await self._rows(sql.LIST_BLOBS, to_bytes(run_id))
+        rows = await self._rows(sql.LIST_BLOBS, text_bytes(run_id))
         self._refuse_missing(run_id, rows)
-        found = [BlobInfo(to_text(name), size) for name, size in rows if name is not None]
+        found = [BlobInfo(bytes_text(name), size) for name, size in rows if name is not None]
         return sorted(found, key=lambda blob: blob.name)
 
     async def delete(
         self, run_id: str, epoch: int, *, entries: Sequence[EntryInfo] = (), blobs: Sequence[str] = ()
     ) -> None:
-        numbers, names = [entry.sequence for entry in entries], [to_bytes(name) for name in blobs]
+        numbers, names = [entry.sequence for entry in entries], [text_bytes(name) for name in blobs]
 
         async def remove(_: int) -> None:
             owned = self._claimed(run_id, epoch)
@@ -191,7 +188,7 @@ class PostgresStorage(StorageBackend):
 
     async def post(self, run_id: str, message_id: str, data: bytes) -> bool:
         check_name(message_id, "message id")
-        names, call = (to_bytes(run_id), to_bytes(message_id)), uuid4()
+        names, call = (text_bytes(run_id), text_bytes(message_id)), uuid4()
 
         async def add(number: int) -> bool:
             rows = await self._readers.fetch(sql.POST, *names, data, call)
@@ -205,25 +202,27 @@ class PostgresStorage(StorageBackend):
     async def posted(self, run_id: str) -> Sequence[PostedMessage]:
         rows = await self._call(lambda _: self._posted(run_id))
         self._refuse_missing(run_id, rows)
-        return [PostedMessage(to_text(name), number, data) for name, number, data in rows if name is not None]
+        return [
+            PostedMessage(bytes_text(name), number, data) for name, number, data in rows if name is not None
+        ]
 
     async def delete_posted(self, run_id: str, message_ids: Sequence[str]) -> None:
-        names = [to_bytes(message_id) for message_id in message_ids]
-        self._refuse_missing(run_id, await self._rows(sql.DELETE_POSTED, to_bytes(run_id), names))
+        names = [text_bytes(message_id) for message_id in message_ids]
+        self._refuse_missing(run_id, await self._rows(sql.DELETE_POSTED, text_bytes(run_id), names))
 
     async def list_runs(self) -> Sequence[str]:
-        return sorted(to_text(name) for (name,) in await self._rows(sql.LIST_RUNS))
+        return sorted(bytes_text(name) for (name,) in await self._rows(sql.LIST_RUNS))
 
     async def delete_run(self, run_id: str) -> None:
         async def remove(number: int) -> None:
             async with self._readers.line() as line, line.transaction():
-                rows = await line.fetch(sql.LOCK_RUN, to_bytes(run_id))
+                rows = await line.fetch(sql.LOCK_RUN, text_bytes(run_id))
                 if not rows and number:
                     return
                 self._refuse_missing(run_id, rows)
                 run = rows[0]
                 if Owned(run["id"], run["epoch"], run_id) == self._owned.get(run_id):
-                    raise refusal.owned(run_id, to_text(run["holder"]))
+                    raise refusal.owned(run_id, bytes_text(run["holder"]))
                 await refuse_alive(line, run_id, run)
                 await line.fetch(sql.DELETE_RUN, run["id"])
 
@@ -297,7 +296,9 @@ class PostgresStorage(StorageBackend):
                 with suppress(FencedError):  # an append in doubt is over once the lock is held
                     async with self._session.turn(owned):
                         pass
-            return await self._readers.fetch(statement, to_bytes(run_id), to_number(after), to_number(limit))
+            return await self._readers.fetch(
+                statement, text_bytes(run_id), to_number(after), to_number(limit)
+            )
 
         rows = await self._call(read)
         self._refuse_missing(run_id, rows)
@@ -309,8 +310,8 @@ class PostgresStorage(StorageBackend):
         if owned is not None and not self._session.is_busy:
             with suppress(FencedError):
                 async with self._session.turn(owned) as line:
-                    return await line.fetch(sql.POSTED, to_bytes(run_id))
-        return await self._readers.fetch(sql.POSTED, to_bytes(run_id))
+                    return await line.fetch(sql.POSTED, text_bytes(run_id))
+        return await self._readers.fetch(sql.POSTED, text_bytes(run_id))
 
     def _claimed(self, run_id: str, epoch: int) -> Owned:
         owned = self._owned.get(run_id)

@@ -13,16 +13,6 @@ _THREAD_BYTES = 1024 * 1024
 """What is larger is joined in a thread, which gives the interpreter away meanwhile."""
 
 
-def to_bytes(text: str) -> bytes:
-    """A name as it is stored; the server's text knows neither NUL nor lone surrogates."""
-    return text.encode("utf-8", "surrogatepass")
-
-
-def to_text(data: bytes) -> str:
-    """A name that was stored."""
-    return data.decode("utf-8", "surrogatepass")
-
-
 def to_number(number: int) -> int:
     """A number as the server can hold it; what is further than it can is as good as far."""
     return max(-_FAR, min(number, _FAR))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote_from_bytes
 
+from kernelckpt.storage.text import text_bytes
+
 
 class RunKeys:
     """The keys of one run.
@@ -19,7 +21,7 @@ class RunKeys:
 
     def __init__(self, prefix: str, run_id: str) -> None:
         """Name the keys of a run under a prefix."""
-        base = f"{prefix}:{{{quote_from_bytes(encode_text(run_id), safe='')}}}:".encode()
+        base = f"{prefix}:{{{quote_from_bytes(text_bytes(run_id), safe='')}}}:".encode()
         self._base = base
         self.run = base + b"run"
         self.alive = base + b"alive"
@@ -35,13 +37,3 @@ class RunKeys:
     def part(self, epoch: int, name: bytes, index: int) -> bytes:
         """The key of a part of a blob."""
         return self._base + b"part:%d:%d:" % (epoch, index) + name
-
-
-def encode_text(text: str) -> bytes:
-    """Any text as bytes, lone surrogates as well."""
-    return text.encode("utf-8", "surrogatepass")
-
-
-def decode_text(data: bytes) -> str:
-    """The text again."""
-    return data.decode("utf-8", "surrogatepass")

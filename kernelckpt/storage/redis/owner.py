@@ -12,10 +12,11 @@ import anyio
 from kernelckpt.abc import Claim
 from kernelckpt.errors import FencedError, StorageError
 from kernelckpt.storage import refusal
-from kernelckpt.storage.redis.key import RunKeys, decode_text, encode_text
+from kernelckpt.storage.redis.key import RunKeys
 from kernelckpt.storage.redis.removal import sweep
 from kernelckpt.storage.redis.script import CLAIM, LEAVE, RELEASE, RENEW
 from kernelckpt.storage.redis.server import RedisServer
+from kernelckpt.storage.text import bytes_text, text_bytes
 
 ALIVE_MS = 20_000
 """How long an owner counts as alive after it was last heard of."""
@@ -56,7 +57,7 @@ class RedisOwner:
             await sweep(self._server, keys, found[0])
             word, found = await self._try_claim(keys, run_id, holder, takeover, wanted)
         if word == "owned":
-            raise refusal.owned(run_id, decode_text(found[0]))
+            raise refusal.owned(run_id, bytes_text(found[0]))
         if word == "behind":
             raise refusal.behind(self._server.name, run_id, int(found[0]), int(found[1]))
         claim, born = Claim(int(found[0]), int(found[1])), found[2]
@@ -118,10 +119,10 @@ class RedisOwner:
             (keys.run, keys.alive, f"{self._prefix}:runs".encode(), f"{self._prefix}:layout".encode()),
             self.token,
             ALIVE_MS,
-            encode_text(holder),
+            text_bytes(holder),
             int(takeover),
             secrets.token_hex(16),
-            encode_text(run_id),
+            text_bytes(run_id),
             *(() if wanted is None else (wanted.epoch, wanted.head)),
         )
 

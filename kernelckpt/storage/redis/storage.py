@@ -12,13 +12,12 @@ import anyio
 from kernelckpt.abc import BlobInfo, Claim, EntryInfo, PostedMessage, StorageBackend
 from kernelckpt.errors import (
     CorruptionError,
-    InvalidValueError,
 )
 from kernelckpt.storage import refusal
 from kernelckpt.storage.check import check_entry, check_name, check_page, check_part, check_range
 from kernelckpt.storage.fork import leave_to_parent
 from kernelckpt.storage.redis import script as scripts
-from kernelckpt.storage.redis.key import RunKeys, decode_text, encode_text
+from kernelckpt.storage.redis.key import RunKeys
 from kernelckpt.storage.redis.owner import RedisOwner
 from kernelckpt.storage.redis.record import entry_value, part_ranges, part_sizes, read_entry
 from kernelckpt.storage.redis.removal import BATCH, Removal, pairs, sweep
@@ -27,6 +26,7 @@ from kernelckpt.storage.redis.server import RedisServer
 from kernelckpt.storage.redis.setting import Verdict, look_at_server
 from kernelckpt.storage.redis.url import parse_redis_url
 from kernelckpt.storage.retrying import RetryingStorage
+from kernelckpt.storage.text import bytes_text, text_bytes
 
 _ENTRY_BYTES = 512 * 1024 * 1024
 _ANSWER_SECONDS = 10.0
@@ -114,12 +114,9 @@ class RedisStorage(StorageBackend):
     async def append(
         self, run_id: str, epoch: int, sequence: int, entry: Sequence[bytes], meta: bytes
     ) -> None:
-        check_entry(entry, meta)
-        if (size := sum(map(len, entry))) > _ENTRY_BYTES:
-            hint = "move it into a blob"
-            raise InvalidValueError(f"an entry of {size} bytes, {_ENTRY_BYTES} fit", hint=hint, path="entry")
+        check_entry(entry, meta, limit=_ENTRY_BYTES)
         keys = self._keys(run_id)
-        value = entry_value(epoch, size, meta)
+        value = entry_value(epoch, sum(map(len, entry)), meta)
         where = (keys.run, keys.entries, keys.body(epoch, sequence))
         body = b"".join(entry)
         word, found = await self._as_owner(run_id, epoch, scripts.APPEND, where, sequence, value, body)
@@ -165,7 +162,7 @@ class RedisStorage(StorageBackend):
     async def write_part(self, run_id: str, epoch: int, name: str, index: int, data: Sequence[bytes]) -> None:
         check_name(name, "blob name")
         check_part(index, index, data)
-        keys, blob = self._keys(run_id), encode_text(name)
+        keys, blob = self._keys(run_id), text_bytes(name)
         where = (keys.run, keys.begun, keys.blobs, keys.part(epoch, blob, index))
         arguments = (blob, _begun_field(epoch, blob), index, b"".join(data))
         word, found = await self._as_owner(run_id, epoch, scripts.PART, where, *arguments)
@@ -175,7 +172,7 @@ class RedisStorage(StorageBackend):
             check_part(index, int(found[0]), data)
 
     async def finish_blob(self, run_id: str, epoch: int, name: str) -> BlobInfo:
-        keys, blob = self._keys(run_id), encode_text(name)
+        keys, blob = self._keys(run_id), text_bytes(name)
         where = (keys.run, keys.begun, keys.blobs)
         arguments = (blob, _begun_field(epoch, blob))
         word, found = await self._as_owner(run_id, epoch, scripts.FINISH, where, *arguments)
@@ -187,7 +184,7 @@ class RedisStorage(StorageBackend):
 
     async def read_blob(self, run_id: str, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         check_range(offset, length)
-        keys, blob = self._keys(run_id), encode_text(name)
+        keys, blob = self._keys(run_id), text_bytes(name)
         value = await self._server.ask("HGET", keys.blobs, blob)
         if value is None:
             raise refusal.no_blob(self.name, name)
@@ -204,7 +201,7 @@ class RedisStorage(StorageBackend):
     async def list_blobs(self, run_id: str) -> Sequence[BlobInfo]:
         keys = self._keys(run_id)
         found = await self._look(run_id, scripts.LIST_HASH, (keys.run, keys.blobs))
-        blobs = [BlobInfo(decode_text(name), sum(part_sizes(value)[1])) for name, value in pairs(found)]
+        blobs = [BlobInfo(bytes_text(name), sum(part_sizes(value)[1])) for name, value in pairs(found)]
         return sorted(blobs, key=lambda blob: blob.name)
 
     async def delete(
@@ -216,7 +213,7 @@ class RedisStorage(StorageBackend):
             for entry in entries[start : start + BATCH]:
                 removal.add_entry(entry.epoch, entry.sequence)
             await self._remove(run_id, epoch, removal)
-        names = {encode_text(name) for name in blobs}
+        names = {text_bytes(name) for name in blobs}
         removal = Removal(keys)
         for name, value in pairs(await self._server.ask("HGETALL", keys.blobs)):
             if name in names:
@@ -230,7 +227,7 @@ class RedisStorage(StorageBackend):
         check_name(message_id, "message id")
         keys = self._keys(run_id)
         where = (keys.run, keys.inbox)
-        return bool(await self._look(run_id, scripts.POST, where, encode_text(message_id), data))
+        return bool(await self._look(run_id, scripts.POST, where, text_bytes(message_id), data))
 
     async def posted(self, run_id: str) -> Sequence[PostedMessage]:
         keys = self._keys(run_id)
@@ -242,20 +239,20 @@ class RedisStorage(StorageBackend):
         keys = self._keys(run_id)
         for start in range(0, len(message_ids), BATCH):
             ids = message_ids[start : start + BATCH]
-            await self._server.ask("HDEL", keys.inbox, *map(encode_text, ids))
+            await self._server.ask("HDEL", keys.inbox, *map(text_bytes, ids))
 
     async def list_runs(self) -> Sequence[str]:
         self._begin()
-        return sorted(map(decode_text, await self._server.ask("SMEMBERS", f"{self._prefix}:runs")))
+        return sorted(map(bytes_text, await self._server.ask("SMEMBERS", f"{self._prefix}:runs")))
 
     async def delete_run(self, run_id: str) -> None:
         keys = self._keys(run_id)
         where = (keys.run, keys.alive, f"{self._prefix}:runs".encode())
-        word, found = await self._server.run(scripts.MARK_DELETED, where, encode_text(run_id))
+        word, found = await self._server.run(scripts.MARK_DELETED, where, text_bytes(run_id))
         if word == "none":
             raise refusal.no_run(self.name, run_id)
         if word == "owned":
-            raise refusal.owned(run_id, decode_text(found[0]))
+            raise refusal.owned(run_id, bytes_text(found[0]))
         await sweep(self._server, keys, found[0])
 
     async def aclose(self) -> None:
@@ -307,4 +304,4 @@ def _begun_field(epoch: int, blob: bytes) -> bytes:
 
 def _message(message_id: bytes, value: bytes) -> PostedMessage:
     order, _, data = value.partition(b":")
-    return PostedMessage(decode_text(message_id), int(order), data)
+    return PostedMessage(bytes_text(message_id), int(order), data)

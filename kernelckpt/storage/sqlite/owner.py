@@ -8,11 +8,11 @@ from msgspec import Struct, structs
 
 from kernelckpt.abc import Claim
 from kernelckpt.storage import refusal
-from kernelckpt.storage.file.name import text_bytes
 from kernelckpt.storage.file.ops import FileOps
 from kernelckpt.storage.sqlite.file import SqliteFile
 from kernelckpt.storage.sqlite.lock import Held, OwnerFiles
 from kernelckpt.storage.sqlite.row import Rows, RunRow
+from kernelckpt.storage.text import text_bytes
 
 _BITS = 62
 _HOLDER_CHARACTERS = 1000

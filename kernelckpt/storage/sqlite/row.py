@@ -21,8 +21,8 @@ from typing import Any
 from msgspec import Struct, msgpack, structs
 
 from kernelckpt.abc import BlobInfo, EntryInfo, PostedMessage
-from kernelckpt.storage.file.name import text_bytes
 from kernelckpt.storage.sqlite.error import damaged
+from kernelckpt.storage.text import bytes_text, text_bytes
 
 LAST = 2**63 - 1
 """The largest number that SQLite holds."""
@@ -125,7 +125,8 @@ class Rows:
     def list_runs(self) -> Sequence[str]:
         """The ids of all runs, sorted."""
         return [
-            _text(self._run(row).id) for row in self._db.execute("SELECT * FROM runs ORDER BY id").fetchall()
+            bytes_text(self._run(row).id)
+            for row in self._db.execute("SELECT * FROM runs ORDER BY id").fetchall()
         ]
 
     def delete_run(self, run: RunRow) -> None:
@@ -230,7 +231,7 @@ class Rows:
 
     def list_blobs(self, run: RunRow) -> Sequence[BlobInfo]:
         """The blobs that are whole, by name."""
-        return [BlobInfo(_text(blob.name), blob.size) for blob in self._blobs(run) if blob.whole]
+        return [BlobInfo(bytes_text(blob.name), blob.size) for blob in self._blobs(run) if blob.whole]
 
     def read_blob(self, run: RunRow, blob: BlobRow, offset: int, length: int | None) -> bytes:
         """Bytes of a blob."""
@@ -238,7 +239,7 @@ class Rows:
         first_start = min(offset, LAST) - ROW_BYTES
         with closing(self._db.execute(statement, (run.number, blob.name, first_start))) as rows:
             pieces = ((row[2], row[4], row[3] == _seal(*row[:3], _digest(row[4]))) for row in rows)
-            return self._slice(pieces, blob.size, offset, length, f"blob {_text(blob.name)!r}")
+            return self._slice(pieces, blob.size, offset, length, f"blob {bytes_text(blob.name)!r}")
 
     def delete_blobs(self, run: RunRow, blobs: Sequence[str]) -> RunRow:
         """Remove blobs, whole or not, where they are; what the run is without them, to be put."""
@@ -249,7 +250,7 @@ class Rows:
 
     def delete_unfinished(self, run: RunRow) -> RunRow:
         """Remove what a former owner has left of blobs that are not whole; see `delete_blobs`."""
-        return self.delete_blobs(run, [_text(blob.name) for blob in self._blobs(run) if not blob.whole])
+        return self.delete_blobs(run, [bytes_text(blob.name) for blob in self._blobs(run) if not blob.whole])
 
     def post(self, run: RunRow, message_id: str, data: bytes) -> bool:
         """Add a message to the inbox; false when there is one of that id."""
@@ -359,12 +360,8 @@ def _missing(run: RunRow, sequence: int) -> EntryInfo:
 def _message(row: tuple[Any, ...]) -> PostedMessage:
     _, message_id, place, seal, data = row
     if seal == _seal(*row[:3], _digest(data)):
-        return PostedMessage(_text(message_id), place, data)
+        return PostedMessage(bytes_text(message_id), place, data)
     return PostedMessage("", 0, b"", "its row is not what was written")
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogatepass")
 
 
 def _cut(pieces: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:

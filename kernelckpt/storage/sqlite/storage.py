@@ -30,7 +30,6 @@ from kernelckpt.storage import refusal
 from kernelckpt.storage.check import check_entry, check_name, check_page, check_part, check_range
 from kernelckpt.storage.file.error import storage_error
 from kernelckpt.storage.file.medium import medium_notes, refuse_network
-from kernelckpt.storage.file.name import text_bytes
 from kernelckpt.storage.file.ops import FileOps
 from kernelckpt.storage.fork import leave_to_parent
 from kernelckpt.storage.sqlite.error import sqlite_error, too_large
@@ -38,6 +37,7 @@ from kernelckpt.storage.sqlite.file import Connect, SqliteFile
 from kernelckpt.storage.sqlite.owner import Ownership
 from kernelckpt.storage.sqlite.row import BlobRow, Rows, RunRow
 from kernelckpt.storage.sqlite.thread import SqliteThread
+from kernelckpt.storage.text import text_bytes
 from kernelckpt.storage.url import file_options, file_path
 
 T = TypeVar("T")
