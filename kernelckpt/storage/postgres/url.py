@@ -60,9 +60,11 @@ class PostgresUrl:
             url.encode()  # a lone surrogate is no part of one
         except ValueError:
             _refuse("the URL cannot be read", _ENCODE)
-        if not re.fullmatch(r"[\d,]*", options.get("port", "")):
-            _refuse("port is no number", "write postgresql://user@host:port/database")
+        ports = options.get("port", "").split(",")
         user, host = _credentials_apart(url, parts.netloc, url.partition("://")[2][len(parts.netloc) :])
+        ports += [one.rpartition("]")[2].partition(":")[2] for one in host.split(",")]
+        if not all(map(_is_port, ports)):
+            _refuse("port is no number, or too large", "write postgresql://user@host:port/database")
         for name in options:
             if name not in _OURS and name not in _DRIVERS:
                 known = ", ".join((*_OURS, *sorted(_DRIVERS)))
@@ -89,6 +91,10 @@ def _credentials_apart(url: str, netloc: str, rest: str) -> tuple[str, str]:
     if "://" not in url:
         _refuse("no host follows", "write postgresql://user@host:port/database")
     return credentials.partition(":")[0], host
+
+
+def _is_port(text: str) -> bool:
+    return not text or (re.fullmatch(r"[0-9]{1,5}", text) is not None and int(text) <= 65535)
 
 
 def _query(options: dict[str, str]) -> str:
