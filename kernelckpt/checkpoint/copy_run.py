@@ -140,7 +140,8 @@ class _Copy:
             found = await at_once([self._source.read(entry) for entry in batch])
             for entry, data in zip(batch, found, strict=True):
                 await self._add(entry, data)
-        await self.target.set_inbox(cut.messages)
+        if self._has_begun:  # else it is not owned, and whatever was posted there since stays
+            await self.target.set_inbox(cut.messages)
         await self._compare(cut)
         await self.target.finish()
 
