@@ -531,7 +531,7 @@ async def test_a_cancelled_append_is_made_whole(postgres_server, schema, admin):
 async def test_closing_ends_a_call_that_the_server_does_not_answer(
     postgres_server, schema, admin, monkeypatch
 ):
-    monkeypatch.setattr("kernelckpt.storage.postgres._CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr("kernelckpt.storage.postgres.storage._CLOSE_SECONDS", 0.2)
     storage = await open_postgres(postgres_server.url(schema))
     claim = await storage.acquire("run", "the test")
     async with admin.transaction():

@@ -29,7 +29,7 @@ async def test_a_deletion_that_was_cut_off_is_finished_by_the_next_one(own_redis
                 await storage.finish_blob("run", claim.epoch, name)
             await storage.release("run", claim.epoch)
             with monkeypatch.context() as patch:
-                patch.setattr("kernelckpt.storage.redis.sweep", cut_off)
+                patch.setattr("kernelckpt.storage.redis.storage.sweep", cut_off)
                 with pytest.raises(StorageUnavailableError):
                     await storage.delete_run("run")
             assert await storage.list_runs() == []
