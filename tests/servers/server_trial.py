@@ -47,18 +47,19 @@ class Trial:
         self._most_failures = most_failures
         self._texts = [f"{task} {number}" for number in range(MESSAGES) for task in range(AGENTS)]
         self._stopped = False
+        self._kills = [asyncio.Event() for _ in range(MESSAGES // 2)]
         self.acknowledged = set()
         self.outcome = Outcome([])
 
-    async def run(self, kills=2):
-        """Kill the server so many times, one time a third of the way; what became of it all."""
+    async def run(self):
+        """Kill the server again and again; what became of it all."""
         with anyio.fail_after(PATIENCE):
             while len(self.acknowledged) < len(self._texts):
-                await self._live(kills - self.outcome.restarts)
+                await self._live()
         await self._compare()
         return self.outcome
 
-    async def _live(self, kills):
+    async def _live(self):
         self._stopped = False
         log = LogOptions(retry_longest=0.2)
         hook = CheckpointHook(
@@ -72,7 +73,7 @@ class Trial:
                 Scheduler({"agent": listen}, run_id="run", hooks=[hook]) as kernel,
                 anyio.create_task_group() as group,
             ):
-                group.start_soon(self._restart_server, hook, kills)
+                group.start_soon(self._restart_server, hook)
                 for task in range(AGENTS):
                     group.start_soon(self._send, kernel, f"{task}")
         except* CLEAR as group:
@@ -82,21 +83,28 @@ class Trial:
     async def _send(self, kernel, task_id):
         try:
             await kernel.submit("agent", task_id=task_id)
-            for text in self._texts:
-                if text.split()[0] == task_id and text not in self.acknowledged:
+            for text in self._texts[int(task_id) :: AGENTS]:
+                if text not in self.acknowledged:
+                    await self._due(int(text.split()[1]))
                     await kernel.send(task_id, text, key=text)
                     self.acknowledged.add(text)
         except SchedulerStopped:
             self._stopped = True  # the kernel's own error says why
 
-    async def _restart_server(self, hook, kills):
-        for _ in range(kills):
-            wanted = min(len(self.acknowledged) + len(self._texts) // 4, len(self._texts) - 1)
+    async def _due(self, number):
+        """Keep every second message until the server is killed: something is to be saved while it is gone."""
+        if number and number % 2 == 0:
+            await self._kills[number // 2 - 1].wait()
+
+    async def _restart_server(self, hook):
+        for number in range(self.outcome.restarts, len(self._kills)):
+            wanted = (2 * number + 1) * AGENTS + AGENTS // 4
             await self._reached(lambda wanted=wanted: len(self.acknowledged) >= wanted)
             if self._stopped:
                 return
             failures = hook.stats.failures
             await asyncio.to_thread(self._server.kill)
+            self._kills[number].set()
             try:
                 await self._reached(lambda failures=failures: hook.stats.failures >= failures + 2)
             finally:

@@ -51,10 +51,23 @@ async def test_a_kernel_that_may_not_fail_stops_and_the_next_one_goes_on(tmp_pat
     assert [type(error) for error in outcome.errors] == [CheckpointFailedError] * 2
 
 
+@pytest.fixture(params=["postgres", "redis"])
+def trial(request):
+    """Makes a trial on a real server, which is given up soon."""
+    server = request.getfixturevalue(FIXTURES[request.param])
+    url = SERVERS[request.param](server) + ("&timeout=4" if request.param == "postgres" else "")
+    return lambda **options: Trial(server, url, **options)
+
+
 @pytest.mark.servers
-@pytest.mark.parametrize("kind", ["postgres", "redis"])
-async def test_a_kernel_outlives_the_kills_of_a_real_server(request, kind):
-    server = request.getfixturevalue(FIXTURES[kind])
-    outcome = await Trial(server, SERVERS[kind](server)).run()
-    assert outcome.restarts == 2
+async def test_a_kernel_outlives_the_kills_of_a_real_server(trial):
+    outcome = await trial().run()
+    assert (outcome.errors, outcome.restarts) == ([], 2)
     assert outcome.failures >= 4
+
+
+@pytest.mark.servers
+async def test_a_kernel_that_may_not_fail_stops_when_a_real_server_is_killed(trial):
+    outcome = await trial(most_failures=1).run()
+    assert [type(error) for error in outcome.errors] == [CheckpointFailedError] * 2
+    assert outcome.restarts == 2
