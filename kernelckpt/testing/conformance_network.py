@@ -150,7 +150,7 @@ class NetworkConformance:
                 listed = await direct.posted("run")
                 assert [message.message_id for message in listed] == ["kept", name]
                 assert listed[-1].data == _BODY
-                await direct.delete_posted("run", [name])  # else what a post reads may grow as fast as the cuts
+                await direct.delete_posted("run", [name])  # else a post may read more from cut to cut
                 name = f"m{int(name[1:]) + 1}"
 
     async def test_taking_messages_cut_off_anywhere(
