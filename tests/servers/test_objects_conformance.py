@@ -10,7 +10,15 @@ from kernelckpt.testing import StorageConformance
 pytestmark = pytest.mark.servers
 
 
-class TestS3Storage(StorageConformance):
+class SmallConformance(StorageConformance):
+    """The emulators answer a few hundred requests a second: as many objects as make several pages."""
+
+    many_entries = 2_500
+    many_runs = 200
+    large_blob_bytes = 50_000_000
+
+
+class TestS3Storage(SmallConformance):
     @pytest.fixture
     def storage_factory(self, object_server):
         url = object_server.url(object_server.make_bucket())
@@ -21,7 +29,7 @@ class TestS3Storage(StorageConformance):
         return open_client
 
 
-class TestGoogleStorage(StorageConformance):
+class TestGoogleStorage(SmallConformance):
     """Google's requests and conditions, translated: no server of theirs runs on one's own machine."""
 
     @pytest.fixture
@@ -36,7 +44,7 @@ class TestGoogleStorage(StorageConformance):
             yield open_client
 
 
-class TestAzureStorage(StorageConformance):
+class TestAzureStorage(SmallConformance):
     @pytest.fixture
     def storage_factory(self, azurite_server):
         url = azurite_server.url(azurite_server.make_bucket())

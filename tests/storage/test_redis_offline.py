@@ -40,6 +40,11 @@ def test_a_url_says_where_the_server_is():
     assert url.name == "rediss://[::1]:7000/3?prefix=x:y"
 
 
+@pytest.mark.parametrize(("given", "seconds"), [("", 10), ("?timeout=0.25", 0.25), ("?timeout=20", 20)])
+def test_a_url_says_how_long_an_answer_is_waited_for(given, seconds):
+    assert parse_redis_url(f"redis://host{given}").timeout == seconds
+
+
 def test_credentials_come_from_the_environment_when_the_url_has_none(monkeypatch):
     monkeypatch.setenv("REDIS_USERNAME", "me")
     monkeypatch.setenv("REDIS_PASSWORD", "s3cret")
@@ -67,6 +72,8 @@ def test_credentials_come_from_the_environment_when_the_url_has_none(monkeypatch
         ("redis://:s3cret@host?prefix={x}", "prefix cannot be"),
         ("redis://:s3cret@host?accept_loss=yes", "accept_loss cannot be 'yes'"),
         ("redis://:s3cret@host?assume_durable=yes", "assume_durable cannot be"),
+        ("redis://:s3cret@host?timeout=0", "timeout cannot be '0'"),
+        ("redis://:s3cret@host?timeout=inf", "timeout cannot be 'inf'"),
         ("redis://:s3cret@host?ssl_ca_certs=x", "ssl_ca_certs is an option of rediss"),
     ],
 )

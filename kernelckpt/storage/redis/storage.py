@@ -29,7 +29,6 @@ from kernelckpt.storage.retrying import RetryingStorage
 from kernelckpt.storage.text import bytes_text, text_bytes
 
 _ENTRY_BYTES = 512 * 1024 * 1024
-_ANSWER_SECONDS = 10.0
 _TRIES = 3
 _PAGE = 1000
 _FAR = 1 << 40
@@ -53,7 +52,7 @@ async def open_redis(
         UnsupportedVersionError: a newer version wrote what is there.
     """
     where = parse_redis_url(url)
-    server = RedisServer(where, seconds=_ANSWER_SECONDS)
+    server = RedisServer(where, seconds=where.timeout)
     try:
         verdict = await look_at_server(server, where, sleep)
     except BaseException:

@@ -10,18 +10,20 @@ from msgspec import Struct
 
 from kernelckpt.errors import StorageUrlError
 
+_TIMEOUT = 10.0
 _OPTIONS = {
     "prefix": r"[A-Za-z0-9._:-]{1,100}",
     "accept_loss": "everysec|all",
     "assume_durable": "0|1",
+    "timeout": r"0\.\d*[1-9]|[1-9]\d{0,3}(\.\d{1,3})?",
     "ssl_ca_certs": ".+",
 }
 """The options, and what their values look like."""
 
 _HINT = (
     "redis://host:port/db?prefix=NAME; further options: accept_loss=everysec, accept_loss=all, "
-    "assume_durable=1, and with rediss: ssl_ca_certs=PATH; user and password may stand in "
-    "REDIS_USERNAME and REDIS_PASSWORD"
+    "assume_durable=1, timeout=SECONDS for each answer, and with rediss: ssl_ca_certs=PATH; user and "
+    "password may stand in REDIS_USERNAME and REDIS_PASSWORD"
 )
 
 
@@ -38,6 +40,7 @@ class RedisUrl(Struct, frozen=True):
         password: likewise.
         accept_loss: "", "everysec" or "all": what may be lost without a refusal.
         assume_durable: whether a server is trusted that does not show its settings.
+        timeout: seconds that each answer is waited for; calls that can be repeated are made three times.
         ssl_ca_certs: the file of the authorities that the server's certificate is checked against.
     """
 
@@ -50,6 +53,7 @@ class RedisUrl(Struct, frozen=True):
     password: str | None = None
     accept_loss: str = ""
     assume_durable: bool = False
+    timeout: float = _TIMEOUT
     ssl_ca_certs: str | None = None
 
     @property
@@ -91,6 +95,7 @@ def parse_redis_url(url: str) -> RedisUrl:
         password=_said(parts.password, "REDIS_PASSWORD"),
         accept_loss=options.get("accept_loss", ""),
         assume_durable=options.get("assume_durable") == "1",
+        timeout=float(options.get("timeout", _TIMEOUT)),
         ssl_ca_certs=options.get("ssl_ca_certs"),
     )
 
