@@ -11,6 +11,8 @@ pytestmark = pytest.mark.servers
 
 
 class TestPostgresStorage(StorageConformance):
+    many_entries = 10_000  # each waits for a sync
+
     @pytest.fixture
     def storage_factory(self, postgres_server):
         url = postgres_server.url(f"conformance {uuid.uuid4().hex}".replace(" ", "_"))
