@@ -55,4 +55,11 @@ OBJECTS = (
         new="pass",
         tests=(f"{PARTS}a_cache_holds_what_was_used_last",),
     ),
+    Mutant(
+        name="requests go on, and hold their slots, beside one that has failed",
+        file="storage/objects/together.py",
+        old="except BaseException:",
+        new="except asyncio.CancelledError:",
+        tests=(f"{PARTS}of_requests_made_together_none_goes_on_when_one_has_failed",),
+    ),
 )

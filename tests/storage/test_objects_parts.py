@@ -1,18 +1,20 @@
 """Parts of the object storage that need no server: names, records, the end of a long log, who is alive."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernelckpt.errors import UnsupportedVersionError
+from kernelckpt.errors import StorageUnavailableError, UnsupportedVersionError
 from kernelckpt.storage.objects.cache import RecordCache
 from kernelckpt.storage.objects.client import PAGE, Found, Listed
 from kernelckpt.storage.objects.key import blob_key, blob_name, number_of, numbered, run_key
 from kernelckpt.storage.objects.log import Log, Tail
 from kernelckpt.storage.objects.owner import Owner, living_holder
 from kernelckpt.storage.objects.record import CLAIM, ENTRY, OWNER, RELEASED, TORN, Record, decode, encode
+from kernelckpt.storage.objects.together import together
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()), min_size=1, max_size=300)
 
@@ -171,3 +173,22 @@ def test_a_cache_holds_what_was_used_last():
     cache.keep("small", Record(body=b"x"))
     cache.drop("small")
     assert cache.find("small") is None
+
+
+async def test_of_requests_made_together_none_goes_on_when_one_has_failed():
+    """Each holds one of a few slots until the server answers, or does not."""
+    ended = []
+
+    async def gets_no_answer():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    async def is_refused():
+        await asyncio.sleep(0)
+        raise StorageUnavailableError("refused")
+
+    with pytest.raises(StorageUnavailableError):
+        await together([gets_no_answer(), is_refused(), gets_no_answer()])
+    assert ended == [True, True]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from secrets import token_hex
@@ -18,6 +17,7 @@ from kernelckpt.storage.check import check_part
 from kernelckpt.storage.objects.client import PAGE, Listed, ObjectClient
 from kernelckpt.storage.objects.key import DIGITS, blob_key, blob_name
 from kernelckpt.storage.objects.log import Owned
+from kernelckpt.storage.objects.together import together
 from kernelckpt.storage.text import bytes_text, text_bytes
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Blobs:
             part, _, last = listed.key.rpartition("/")
             if last != _NAME:
                 found[part] = listed.size
-        names = await asyncio.gather(*map(self._name, found))
+        names = await together(map(self._name, found))
         return sorted(
             (BlobInfo(name, size) for name, size in zip(names, found.values(), strict=True)),
             key=lambda info: info.name,
@@ -128,7 +128,7 @@ class Blobs:
             if (upload := owned.uploads.pop(name, None)) is not None:
                 await upload.abandon()
             self._known.pop((folder, name), None)
-        pages = await asyncio.gather(*(self._client.page(_folder(folder, name)) for name in names))
+        pages = await together(self._client.page(_folder(folder, name)) for name in names)
         await self._client.delete(listed.key for page in pages for listed in page)
 
     async def _begin(self, owned: Owned, folder: str, name: str) -> Upload:

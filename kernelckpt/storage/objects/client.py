@@ -23,6 +23,7 @@ from obstore.exceptions import (
 from kernelckpt.abc import PART_BYTES
 from kernelckpt.errors import StorageError, StorageFullError, StorageUnavailableError, UnknownOutcomeError
 from kernelckpt.storage.objects.pause import waits
+from kernelckpt.storage.objects.together import together
 
 if TYPE_CHECKING:
     from obstore import AsyncWritableFile, GetOptions, ObjectMeta, PutResult, UpdateVersion
@@ -227,7 +228,7 @@ class ObjectClient:
                 with self.explained(f"deleting {some[0]}"):
                     await obstore.delete_async(self._patient, some)
             except FileNotFoundError:  # it does not say how far it came
-                await asyncio.gather(*map(self._delete_one, some))
+                await together(map(self._delete_one, some))
 
     async def now(self) -> datetime:
         """What time it is by the server's clock: when an object is written that nobody needs."""

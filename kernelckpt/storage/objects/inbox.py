@@ -14,6 +14,7 @@ from kernelckpt.storage.objects.client import PAGE, Listed, ObjectClient
 from kernelckpt.storage.objects.key import number_of, numbered
 from kernelckpt.storage.objects.pause import waits
 from kernelckpt.storage.objects.record import MESSAGE, TOMBSTONE, TORN, Record, decode, encode
+from kernelckpt.storage.objects.together import together
 from kernelckpt.storage.text import bytes_text, text_bytes
 
 _TRIES = 100
@@ -86,7 +87,7 @@ class Inbox:
             listed += page
             if len(page) < PAGE:
                 break
-        seen = await asyncio.gather(*map(self._look, listed))
+        seen = await together(map(self._look, listed))
         self._seen = {number_of(one.key): found for one, found in zip(listed, seen, strict=True) if found}
         self._loaded = True
         return self._seen

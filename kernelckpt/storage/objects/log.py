@@ -17,6 +17,7 @@ from kernelckpt.storage.objects.client import PAGE, UNKNOWN, Found, Listed, Obje
 from kernelckpt.storage.objects.key import number_of, numbered
 from kernelckpt.storage.objects.pause import waits
 from kernelckpt.storage.objects.record import CLAIM, ENTRY, TOMBSTONE, TORN, Record, decode, encode
+from kernelckpt.storage.objects.together import together
 from kernelckpt.storage.text import text_bytes
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class Log:
             while kept and len(infos) < limit:
                 some, kept = kept[: limit - len(infos)], kept[limit - len(infos) :]
                 last = page[-1] if len(page) < PAGE else None
-                found = await asyncio.gather(*(self._info(listed, is_last=listed is last) for listed in some))
+                found = await together(self._info(listed, is_last=listed is last) for listed in some)
                 infos += filter(None, found)
             after = number_of(page[-1].key)
             if len(page) < PAGE or len(infos) >= limit:
@@ -208,9 +209,7 @@ class Log:
                 await self._hold_place(owned, client_id)
         entries = [entry for entry in entries if entry.sequence <= owned.head]
         buried = await self._contended(owned, entries)
-        await asyncio.gather(
-            *(self._client.overwrite(numbered(self.folder, number), TOMBSTONE) for number in buried)
-        )
+        await together(self._client.overwrite(numbered(self.folder, number), TOMBSTONE) for number in buried)
         others = {entry.sequence for entry in entries} - buried
         await self._client.delete(numbered(self.folder, number) for number in others)
         for number in buried | others:
@@ -251,7 +250,7 @@ class Log:
         strange = {entry.sequence for entry in entries if entry.epoch not in self._began}
         following = {number + 1 for number in last.values()} - {owned.began}
         numbers = sorted(strange | following)
-        records = await asyncio.gather(*(self._record(number, UNKNOWN) for number in numbers))
+        records = await together(self._record(number, UNKNOWN) for number in numbers)
         read = dict(zip(numbers, records, strict=True))
         gone = {number - 1 for number in following if (read[number] or Record(kind=0)).kind != ENTRY}
         firsts = {owned.began, *self._began.values()}

@@ -13,6 +13,7 @@ from kernelckpt.storage.objects.client import ObjectClient
 from kernelckpt.storage.objects.key import run_key
 from kernelckpt.storage.objects.pause import waits
 from kernelckpt.storage.objects.record import DOOMED, RUN, Record, decode, encode
+from kernelckpt.storage.objects.together import together
 from kernelckpt.storage.text import bytes_text, text_bytes
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Runs:
     async def names(self) -> Sequence[str]:
         """The ids of all runs, sorted; one that is being deleted is still there."""
         folders = await self._client.folders(self._folder)
-        found = await asyncio.gather(*(self._client.get(f"{folder}/run") for folder in folders))
+        found = await together(self._client.get(f"{folder}/run") for folder in folders)
         records = [decode(one.data, one.size) for one in found if one is not None]
         return sorted(bytes_text(one.body) for one in records if not one.flaw)
 
