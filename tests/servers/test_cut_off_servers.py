@@ -21,7 +21,7 @@ def url(request, server):
 
 
 class TestConnections(NetworkConformance):
-    cut_every = 97
+    cut_every = 149  # a request of an object store is seven times as long, and most calls make several
     silence = 25.0  # the longest call asks twice of a server that is given 5 s for each answer
 
     @pytest.fixture
