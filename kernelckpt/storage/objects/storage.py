@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from kernelckpt.abc import BlobInfo, Claim, EntryInfo, PostedMessage, StorageBackend
-from kernelckpt.errors import StorageError, StorageUnavailableError
+from kernelckpt.errors import KernelCkptError, StorageError, StorageUnavailableError
 from kernelckpt.storage import refusal
 from kernelckpt.storage.check import check_entry, check_name, check_page, check_range
 from kernelckpt.storage.objects.blob import Blobs
@@ -52,6 +52,7 @@ class ObjectStorage(StorageBackend):
         self._logs: dict[str, Log] = {}
         self._inboxes: dict[str, Inbox] = {}
         self._owned: dict[str, Owned] = {}
+        self._asked: set[str] = set()
         self._heartbeat = Heartbeat(client, self._id, lambda: list(self._owned.values()), sleep)
         self._closed = False
 
@@ -180,7 +181,9 @@ class ObjectStorage(StorageBackend):
         if self._closed or threads_are_gone():
             return
         self._closed = True
-        await asyncio.gather(*map(self._give_up, list(self._owned.values())))
+        await asyncio.gather(
+            *map(self._give_up, list(self._owned.values())), *map(self._leave, list(self._asked))
+        )
         await self._heartbeat.stop()
 
     def _check_open(self) -> None:
@@ -202,6 +205,7 @@ class ObjectStorage(StorageBackend):
             if wanted is not None and (wanted.epoch < epoch or wanted.head < head):
                 raise refusal.behind(self.name, run_id, epoch, head)
             claim = wanted or Claim(epoch + 1, head)
+            self._asked.add(run_id)  # whoever is cancelled, or loses the answer, may own it all the same
             owned = await self._claim(run_id, log, holder, claim, tail)
             if owned is not None:
                 known = None if owner is None else owner.found.version
@@ -210,6 +214,7 @@ class ObjectStorage(StorageBackend):
                     self._places[run_id] = place
                     await self._take(owned)
                     return owned
+            self._asked.discard(run_id)
             await asyncio.sleep(wait)
         message = f"{self.name}: run {run_id[:200]!r}: others were faster, {_TRIES} times"
         raise StorageUnavailableError(message, hint="try again when fewer ask for it")
@@ -238,6 +243,7 @@ class ObjectStorage(StorageBackend):
         before = self._owned.get(owned.run_id)
         if before is None or before.epoch <= owned.epoch:
             self._owned[owned.run_id] = owned
+            self._asked.discard(owned.run_id)
             self._heartbeat.start()
             if before is not None:
                 await _abandon(before)
@@ -250,6 +256,13 @@ class ObjectStorage(StorageBackend):
                 await announce(self._client, self._id, owned, owned.announced, RELEASED)
         if not self._owned:
             await self._heartbeat.stop()
+
+    async def _leave(self, run_id: str) -> None:
+        """Give up a run that an acquisition may own whose end nobody saw, or that may still arrive."""
+        with suppress(KernelCkptError):
+            place = await self._runs.find(run_id)
+            if place is not None and not place.doomed:
+                await self._give_up(await self._acquire(run_id, "who leaves it", None, takeover=False))
 
     async def _current(self, run_id: str) -> Place:
         """Where a run lies; an owner need not ask."""
