@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
 from kernelckpt.abc import EntryInfo
-from kernelckpt.errors import CorruptionError, StorageError, UnknownOutcomeError
+from kernelckpt.errors import CorruptionError, StorageError, StorageUnavailableError, UnknownOutcomeError
 from kernelckpt.storage import refusal
 from kernelckpt.storage.objects.cache import RecordCache
 from kernelckpt.storage.objects.client import PAGE, UNKNOWN, Found, Listed, ObjectClient, Put
@@ -160,19 +161,20 @@ class Log:
             await self._check(owned)
 
     async def list_entries(self, after: int, limit: int) -> list[EntryInfo]:
-        """The entries after a number, read many at once."""
-        infos: list[EntryInfo] = []
-        while page := await self._page(after):
-            kept = [listed for listed in page if listed.size != len(TOMBSTONE)]
-            while kept and len(infos) < limit:
-                some, kept = kept[: limit - len(infos)], kept[limit - len(infos) :]
-                last = page[-1] if len(page) < PAGE else None
-                found = await together(self._info(listed, is_last=listed is last) for listed in some)
-                infos += filter(None, found)
-            after = number_of(page[-1].key)
-            if len(page) < PAGE or len(infos) >= limit:
-                break
-        return infos
+        """The entries after a number; listed again while some go: a hole that is seen is one that stays.
+
+        Raises:
+            StorageUnavailableError: they go as fast as they are listed.
+        """
+        before = None
+        for wait in waits(_TRIES):
+            infos = await self._infos(after, limit)
+            if infos is not None and (infos == before or _is_unbroken(infos)):
+                return infos
+            before = infos
+            await asyncio.sleep(wait)
+        message = f"{self._client.name}: entries go as fast as they are listed"
+        raise StorageUnavailableError(message, hint="try again when less is deleted")
 
     async def read(self, epoch: int, sequence: int, offset: int, length: int | None) -> bytes:
         """Bytes of an entry; what `StorageBackend.read` says holds."""
@@ -209,10 +211,14 @@ class Log:
                 await self._hold_place(owned, client_id)
         entries = [entry for entry in entries if entry.sequence <= owned.head]
         buried = await self._contended(owned, entries)
-        await together(self._client.overwrite(numbered(self.folder, number), TOMBSTONE) for number in buried)
-        others = {entry.sequence for entry in entries} - buried
-        await self._client.delete(numbered(self.folder, number) for number in others)
-        for number in buried | others:
+        numbers = sorted(entry.sequence for entry in entries)
+        for is_buried, some in groupby(numbers, buried.__contains__):  # the oldest go first
+            keys = [numbered(self.folder, number) for number in some]
+            if is_buried:
+                await together(self._client.overwrite(key, TOMBSTONE) for key in keys)
+            else:
+                await self._client.delete(keys)
+        for number in numbers:
             self._cache.drop(numbered(self.folder, number))
 
     async def _look_again(self, owned: Owned) -> None:
@@ -328,14 +334,24 @@ class Log:
         """The next objects after a number."""
         return await self._client.page(self.folder, numbered(self.folder, after) if after > 0 else "")
 
-    async def _info(self, listed: Listed, *, is_last: bool) -> EntryInfo | None:
-        """What is to be listed of an object; None when it is no entry, or not any more."""
-        number = number_of(listed.key)
-        record = await self._record(number, listed.size)
-        if record is None or (record.kind == CLAIM and not record.flaw) or (record.flaw == TORN and is_last):
-            return None
-        damage = "it is cut off" if record.flaw == TORN else record.flaw
-        return EntryInfo(record.epoch, number, record.size, record.meta, damage=damage)
+    async def _infos(self, after: int, limit: int) -> list[EntryInfo] | None:
+        """The entries after a number, read many at once; None when one went before it was read."""
+        infos: list[EntryInfo] = []
+        while page := await self._page(after):
+            kept = [listed for listed in page if listed.size != len(TOMBSTONE)]
+            while kept and len(infos) < limit:
+                some, kept = kept[: limit - len(infos)], kept[limit - len(infos) :]
+                last = page[-1] if len(page) < PAGE else None
+                records = await together(self._record(number_of(one.key), one.size) for one in some)
+                for listed, record in zip(some, records, strict=True):
+                    if record is None:
+                        return None
+                    if (info := _info(number_of(listed.key), record, is_last=listed is last)) is not None:
+                        infos.append(info)
+            after = number_of(page[-1].key)
+            if len(page) < PAGE or len(infos) >= limit:
+                break
+        return infos
 
     async def _record(self, number: int, size: int) -> Record | None:
         """An object's content, or its beginning; None when it is not there, or its content was deleted."""
@@ -355,6 +371,18 @@ class Log:
 def owner_key(log_folder: str) -> str:
     """Where it says who owns the run of this log."""
     return f"{log_folder.rpartition('/')[0]}/owner"
+
+
+def _info(number: int, record: Record, *, is_last: bool) -> EntryInfo | None:
+    """What is to be listed of an object; None when it is no entry."""
+    if (record.kind == CLAIM and not record.flaw) or (record.flaw == TORN and is_last):
+        return None
+    damage = "it is cut off" if record.flaw == TORN else record.flaw
+    return EntryInfo(record.epoch, number, record.size, record.meta, damage=damage)
+
+
+def _is_unbroken(infos: Sequence[EntryInfo]) -> bool:
+    return not infos or infos[-1].sequence - infos[0].sequence == len(infos) - 1
 
 
 def _is_entry_of(owned: Owned, record: Record) -> bool:
