@@ -41,7 +41,8 @@ class MotoServer(ServerProcess):
     scheme = "s3"
 
     def command(self):
-        return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        program = Path(__file__).with_name("atomic_moto.py")
+        return [sys.executable, str(program), "-H", "127.0.0.1", "-p", str(self.port)]
 
     def url(self, bucket, port=None):
         return f"s3://{bucket}?endpoint=http://127.0.0.1:{port or self.port}"
