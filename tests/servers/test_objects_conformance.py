@@ -11,10 +11,10 @@ pytestmark = pytest.mark.servers
 
 
 class SmallConformance(StorageConformance):
-    """The emulators answer a few hundred requests a second: as many objects as make several pages."""
+    """The emulators answer a few hundred requests a second: as many entries as make two pages."""
 
-    many_entries = 2_500
-    many_runs = 200
+    many_entries = 1_200
+    many_runs = 100
     large_blob_bytes = 50_000_000
 
 
