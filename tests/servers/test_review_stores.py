@@ -17,7 +17,9 @@ from stores import store  # noqa: F401 - a fixture
 from test_store_runs import heard, life
 
 from kernelckpt import Retention, open_storage
-from kernelckpt.errors import RunOwnedError, StorageUnavailableError
+from kernelckpt.abc import Claim
+from kernelckpt.errors import CorruptionError, RunOwnedError, StorageUnavailableError
+from kernelckpt.storage.objects.key import run_key
 
 pytestmark = [pytest.mark.servers, pytest.mark.may_block]
 
@@ -69,6 +71,21 @@ async def test_a_run_acquired_while_its_store_closes_is_given_up(store):
         while asyncio.all_tasks() != {asyncio.current_task()}:
             await asyncio.sleep(0)  # what is left of closing
         assert (await storage.acquire("run", "test")).epoch <= 2
+
+
+async def test_a_run_in_a_bucket_is_not_begun_anew_where_its_place_is_damaged(object_server):
+    async with open_storage(object_server.url(object_server.make_bucket())) as storage:
+        claim = await storage.acquire("run", "test")
+        await storage.append("run", claim.epoch, 1, [b"x"], b"")
+        await storage.release("run", claim.epoch)
+        key = f"runs/{run_key('run')}/run"
+        sound = (await storage._client.get(key)).data
+        await storage._client.overwrite(key, sound[:9] + bytes([sound[9] ^ 1]) + sound[10:])
+        for call in (storage.acquire("run", "test"), storage.list_runs(), storage.posted("run")):
+            with pytest.raises(CorruptionError, match="header is damaged"):
+                await call
+        await storage._client.overwrite(key, sound)
+        assert await storage.acquire("run", "test") == Claim(2, 1)
 
 
 def command(*words, code=0):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from kernelckpt.errors import StorageUnavailableError
-from kernelckpt.storage.objects.client import ObjectClient
+from kernelckpt.errors import CorruptionError, StorageUnavailableError
+from kernelckpt.storage.objects.client import Found, ObjectClient
 from kernelckpt.storage.objects.key import run_key
 from kernelckpt.storage.objects.pause import waits
-from kernelckpt.storage.objects.record import DOOMED, RUN, Record, decode, encode
+from kernelckpt.storage.objects.record import DOOMED, RUN, TORN, Record, decode, encode
 from kernelckpt.storage.objects.together import together
 from kernelckpt.storage.text import bytes_text, text_bytes
 
@@ -47,12 +47,13 @@ class Runs:
         self._folder = f"{client.prefix}runs"
 
     async def find(self, run_id: str) -> Place | None:
-        """Where a run lies; None when there is none."""
+        """Where a run lies; None when there is none.
+
+        Raises:
+            CorruptionError: what says so is damaged.
+        """
         found = await self._client.get(self._key(run_id))
-        if found is None:
-            return None
-        record = decode(found.data, found.size)
-        if record.flaw:
+        if found is None or (record := self._sound(self._key(run_id), found)) is None:
             return None
         folder = f"{self._folder}/{run_key(run_id)}/{record.attempt.hex()}"
         return Place(folder, record.kind == DOOMED, found.version)
@@ -69,7 +70,7 @@ class Runs:
                 await self._empty(place)
                 condition = place.version
             put = await self._client.put(self._key(run_id), encode(Record(RUN, body=body)), condition)
-            if put.version is None and put.found is not None and decode(put.found.data, put.found.size).flaw:
+            if put.version is None and put.found and self._sound(self._key(run_id), put.found) is None:
                 record = encode(Record(RUN, body=body))
                 await self._client.put(self._key(run_id), record, put.found.version)
             await asyncio.sleep(0 if put.version is not None else wait)
@@ -92,8 +93,16 @@ class Runs:
         """The ids of all runs, sorted; one that is being deleted is still there."""
         folders = await self._client.folders(self._folder)
         found = await together(self._client.get(f"{folder}/run") for folder in folders)
-        records = [decode(one.data, one.size) for one in found if one is not None]
-        return sorted(bytes_text(one.body) for one in records if not one.flaw)
+        read = [self._sound(folder, one) for folder, one in zip(folders, found, strict=True) if one]
+        return sorted(bytes_text(record.body) for record in read if record is not None)
+
+    def _sound(self, key: str, found: Found) -> Record | None:
+        """What such an object says; None of one that is cut off, for nothing was acknowledged of its run."""
+        record = decode(found.data, found.size)
+        if record.flaw and record.flaw != TORN:
+            message = f"{self._client.name}: {key}, which says where a run lies: {record.flaw}"
+            raise CorruptionError(message, hint="restore it; the run itself is beside it", lost=(key,))
+        return None if record.flaw else record
 
     async def _empty(self, place: Place) -> None:
         while page := await self._client.page(place.folder):
