@@ -96,6 +96,15 @@ COPIES = (
         tests=(COPIED + "a_copy_that_is_broken_off_anywhere_is_gone_on_with",),
     ),
     Mutant(
+        name="a copy that has nothing to copy tidies the inbox of a run that it does not own",
+        file=COPY,
+        old="if self._has_begun:  # else",
+        new="if True:  # else",
+        tests=(
+            "tests/checkpoint/test_copy_again.py::test_what_is_posted_to_a_finished_copy_meanwhile_stays",
+        ),
+    ),
+    Mutant(
         name="the mark is taken away before all is compared",
         file=COPY,
         old="        await self._compare(cut)\n        await self.target.finish()",
