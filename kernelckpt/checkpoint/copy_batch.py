@@ -1,10 +1,9 @@
-"""Several small things asked of a storage at once, so that a far one is not waited for each time."""
+"""Small things in groups, to be asked of a storage together: a far one is not waited for each time."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
 
 from kernelckpt.abc import PART_BYTES
 
@@ -25,14 +24,3 @@ async def batched(items: AsyncIterator[T], size_of: Callable[[T], int]) -> Async
         size += size_of(item)
     if batch:
         yield batch
-
-
-async def at_once(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """What these give; when one raises, the others are cancelled, and have ended when this raises."""
-    tasks = [asyncio.ensure_future(call) for call in calls]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

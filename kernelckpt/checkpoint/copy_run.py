@@ -9,11 +9,12 @@ import anyio
 from msgspec import Struct
 
 from kernelckpt.abc import BlobInfo, Claim, EntryInfo, StorageBackend
-from kernelckpt.checkpoint.copy_batch import at_once, batched
+from kernelckpt.checkpoint.copy_batch import batched
 from kernelckpt.checkpoint.copy_source import CopySource, Cut, VanishedError
 from kernelckpt.checkpoint.copy_target import CopyTarget, is_same
 from kernelckpt.errors import CorruptionError, StorageError, UsageError
 from kernelckpt.log.unfinished_copy import refuse_unfinished
+from kernelckpt.storage.together import together
 
 OnProgress = Callable[[int, int], None]
 """Told how many bytes are done, and how many there are: each is copied, and each is compared."""
@@ -137,7 +138,7 @@ class _Copy:
             self._new_size += blob.size
             self._step(blob.size)
         async for batch in batched(self._source.entries(cut.newest, after=claim.head), _size):
-            found = await at_once([self._source.read(entry) for entry in batch])
+            found = await together(self._source.read(entry) for entry in batch)
             for entry, data in zip(batch, found, strict=True):
                 await self._add(entry, data)
         if self._has_begun:  # else it is not owned, and whatever was posted there since stays
@@ -217,7 +218,7 @@ class _Copy:
         """
         pairs = side_by_side(self._source.entries(cut.newest), self.target.entries())
         async for batch in batched(pairs, lambda pair: _size(pair[0])):
-            await at_once([self._compare_entry(ours, theirs) for ours, theirs in batch if ours is not None])
+            await together(self._compare_entry(ours, theirs) for ours, theirs in batch if ours is not None)
         sizes = await self.target.blobs()
         for blob in cut.blobs:
             is_there = sizes.get(blob.name) == blob.size

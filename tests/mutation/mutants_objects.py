@@ -57,7 +57,7 @@ OBJECTS = (
     ),
     Mutant(
         name="requests go on, and hold their slots, beside one that has failed",
-        file="storage/objects/together.py",
+        file="storage/together.py",
         old="except BaseException:",
         new="except asyncio.CancelledError:",
         tests=(f"{PARTS}of_requests_made_together_none_goes_on_when_one_has_failed",),

@@ -14,7 +14,7 @@ from kernelckpt.storage.objects.key import blob_key, blob_name, number_of, numbe
 from kernelckpt.storage.objects.log import Log, Tail
 from kernelckpt.storage.objects.owner import Owner, living_holder
 from kernelckpt.storage.objects.record import CLAIM, ENTRY, OWNER, RELEASED, TORN, Record, decode, encode
-from kernelckpt.storage.objects.together import together
+from kernelckpt.storage.together import together
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()), min_size=1, max_size=300)
 

@@ -17,8 +17,8 @@ from kernelckpt.storage.check import check_part
 from kernelckpt.storage.objects.client import PAGE, Listed, ObjectClient
 from kernelckpt.storage.objects.key import DIGITS, blob_key, blob_name
 from kernelckpt.storage.objects.log import Owned
-from kernelckpt.storage.objects.together import together
 from kernelckpt.storage.text import bytes_text, text_bytes
+from kernelckpt.storage.together import together
 
 if TYPE_CHECKING:
     from obstore import AsyncWritableFile

@@ -23,7 +23,7 @@ from obstore.exceptions import (
 from kernelckpt.abc import PART_BYTES
 from kernelckpt.errors import StorageError, StorageFullError, StorageUnavailableError, UnknownOutcomeError
 from kernelckpt.storage.objects.pause import waits
-from kernelckpt.storage.objects.together import together
+from kernelckpt.storage.together import together
 
 if TYPE_CHECKING:
     from obstore import AsyncWritableFile, GetOptions, ObjectMeta, PutResult, UpdateVersion

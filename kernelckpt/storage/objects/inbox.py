@@ -14,8 +14,8 @@ from kernelckpt.storage.objects.client import PAGE, Listed, ObjectClient
 from kernelckpt.storage.objects.key import number_of, numbered
 from kernelckpt.storage.objects.pause import waits
 from kernelckpt.storage.objects.record import MESSAGE, TOMBSTONE, TORN, Record, decode, encode
-from kernelckpt.storage.objects.together import together
 from kernelckpt.storage.text import bytes_text, text_bytes
+from kernelckpt.storage.together import together
 
 _TRIES = 100
 

@@ -18,8 +18,8 @@ from kernelckpt.storage.objects.client import PAGE, UNKNOWN, Found, Listed, Obje
 from kernelckpt.storage.objects.key import number_of, numbered
 from kernelckpt.storage.objects.pause import waits
 from kernelckpt.storage.objects.record import CLAIM, ENTRY, TOMBSTONE, TORN, Record, decode, encode
-from kernelckpt.storage.objects.together import together
 from kernelckpt.storage.text import text_bytes
+from kernelckpt.storage.together import together
 
 if TYPE_CHECKING:
     from obstore import UpdateVersion

@@ -13,8 +13,8 @@ from kernelckpt.storage.objects.client import Found, ObjectClient
 from kernelckpt.storage.objects.key import run_key
 from kernelckpt.storage.objects.pause import waits
 from kernelckpt.storage.objects.record import DOOMED, RUN, TORN, Record, decode, encode
-from kernelckpt.storage.objects.together import together
 from kernelckpt.storage.text import bytes_text, text_bytes
+from kernelckpt.storage.together import together
 
 if TYPE_CHECKING:
     from obstore import UpdateVersion

@@ -1,4 +1,4 @@
-"""Requests that are made at the same time, and end at the same time."""
+"""Calls of a storage that are made at the same time, and end at the same time."""
 
 from __future__ import annotations
 
