@@ -10,7 +10,10 @@ from kernelckpt.testing import FaultyFileOps, SimFileSystem, SimImage, StorageCo
 
 
 class TestFileStorageOnIt(StorageConformance):
-    """Everything a storage must do, done on the simulated file system."""
+    """Everything a storage must do, done on the simulated file system, which keeps every write."""
+
+    many_entries = 2_000
+    many_runs = 100
 
     @pytest.fixture
     def storage_factory(self):
