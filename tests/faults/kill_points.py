@@ -41,7 +41,9 @@ from crash_kit_fs import (
 from killing_ops import KillingFileOps
 
 from kernelckpt.log import LogOptions
-from kernelckpt.storage import file, file_claim, file_owner
+from kernelckpt.storage.file import claim as file_claim
+from kernelckpt.storage.file import owner as file_owner
+from kernelckpt.storage.file import storage as file_storage
 from kernelckpt.storage.file.claim import RunClaim
 
 GO_ON = ("delta", "base")
@@ -279,7 +281,7 @@ def main():
         return 0
     gc.freeze()  # a forked victim need not look at what was there before
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(file, "wrap", at_once))
+        stack.enter_context(mock.patch.object(file_storage, "wrap", at_once))
         stack.enter_context(mock.patch.object(file_claim, "SEGMENT_BYTES", SEGMENT_BYTES))
         stack.enter_context(
             mock.patch.object(crash_kit_fs, "OPTIONS", LogOptions(max_consecutive_failures=0))

@@ -53,16 +53,16 @@ STEPS = {
     "the data is synced": mock.patch.object(SimFileSystem, "fdatasync", skip),
     "new files are synced": mock.patch.object(SimFileSystem, "fsync", skip),
     "new names are synced": mock.patch.object(SimFileSystem, "fsync_folder", skip),
-    "an owner syncs its first segment's name": mock.patch(STORAGE + "file_claim.sync_folder", skip),
-    "an owner syncs what it found": mock.patch(STORAGE + "file_claim.sync_found", skip),
-    "a blob is synced before it counts": mock.patch(STORAGE + "file_claim.sync_file", skip),
-    "the last body is checked": mock.patch(STORAGE + "file_scan.body_is_sound", return_value=True),
+    "an owner syncs its first segment's name": mock.patch(STORAGE + "file.claim.sync_folder", skip),
+    "an owner syncs what it found": mock.patch(STORAGE + "file.claim.sync_found", skip),
+    "a blob is synced before it counts": mock.patch(STORAGE + "file.claim.sync_file", skip),
+    "the last body is checked": mock.patch(STORAGE + "file.scan.body_is_sound", return_value=True),
     "the epoch is checked before the acknowledgement": mock.patch.object(RunClaim, "check", skip),
     "an epoch's beginning ends older ones": mock.patch(
-        STORAGE + "file_listing._limits", lambda segments, *_: [1 << 64] * len(segments)
+        STORAGE + "file.listing._limits", lambda segments, *_: [1 << 64] * len(segments)
     ),
     "owners of kept segments stay": mock.patch(
-        STORAGE + "file_prune.sort_names",
+        STORAGE + "file.prune.sort_names",
         lambda names: mock.Mock(
             segments=[], owners=sorted(int(name[6:]) for name in names if name.startswith("owner."))
         ),
