@@ -87,9 +87,8 @@ async def test_probes_leave_nothing_behind(object_server):
 
 
 async def test_a_missing_bucket(object_server):
-    with pytest.raises(StorageUnavailableError, match="NoSuchBucket") as refusal:
+    with pytest.raises(StorageUnavailableError, match="the bucket does not exist"):
         await open_objects(object_server.url("no-such-bucket"))
-    assert "create the bucket" in refusal.value.hint
 
 
 async def test_an_unreachable_endpoint():

@@ -272,7 +272,8 @@ class ObjectClient:
         if isinstance(error, _DENIED) or "status code: 403" in text:
             return StorageUnavailableError(message, hint=_DENIED_HINT)
         if _NO_BUCKET.search(text):
-            return StorageUnavailableError(message, hint="create the bucket, or mend its name in the URL")
+            message = f"{self.name}: the bucket does not exist"
+            return StorageUnavailableError(message, hint="create it, or mend its name in the URL")
         return StorageUnavailableError(message, hint=_HINT)
 
 

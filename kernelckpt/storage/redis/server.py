@@ -31,6 +31,7 @@ _REFUSALS: tuple[tuple[str, type[KernelCkptError], str], ...] = (
     ("ReadOnlyError", StorageUnavailableError, "this is a replica: name the primary"),
     ("MovedError", StorageUnavailableError, "a cluster is not supported: name a server that is none"),
     ("NOREPLICAS", StorageUnavailableError, "its min-replicas-to-write are not connected"),
+    ("DB index is out of range", StorageUnavailableError, "name one that the server has, as redis://host/0"),
 )
 """A word in an error of the driver's: the error here, and what to do about it."""
 
