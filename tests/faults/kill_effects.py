@@ -29,7 +29,7 @@ from kernelckpt import load, open_storage
 from kernelckpt.errors import NotFoundError
 from kernelckpt.kernel.calls.performer import Performer
 from kernelckpt.model.effect import EffectPolicy
-from kernelckpt.storage import file
+from kernelckpt.storage.file import storage as file_storage
 
 FIRST_LABEL = "before started"
 """The first point of a life that has to do with a call."""
@@ -214,7 +214,7 @@ def main():
     gc.freeze()  # a forked victim need not look at what was there before
     began = time.perf_counter()
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(file, "wrap", at_once))
+        stack.enter_context(mock.patch.object(file_storage, "wrap", at_once))
         for name, function in PLANTED[given.planted].items():
             stack.enter_context(mock.patch(name, function))
         for policy in POLICIES:

@@ -9,11 +9,11 @@ from unittest import mock
 
 from killing_ops import KillingFileOps
 
-from kernelckpt.storage import file
+from kernelckpt.storage.file import storage as file_storage
 
 if __name__ == "__main__":
     last, *sys.argv = sys.argv[1:]
     ops = KillingFileOps("", last=int(last))
-    with mock.patch.object(file, "FileOps", return_value=ops):
+    with mock.patch.object(file_storage, "FileOps", return_value=ops):
         runpy.run_path(sys.argv[0], run_name="__main__")
     print(f"{len(ops.calls)} calls")
