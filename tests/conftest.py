@@ -11,7 +11,12 @@ WATCHED = ["kernelckpt.kernel", "kernelckpt.log", "kernelckpt.storage", "kernelc
 NEEDS = {"servers": "make test-servers", "root": "make test-root"}
 """What runs the tests of each marker that are left out of the usual run."""
 
-SERVERS = {"postgres_server": "PostgreSQL", "redis_server": "Redis", "object_server": "an object store"}
+SERVERS = {
+    "postgres_server": "PostgreSQL",
+    "redis_server": "Redis",
+    "object_server": "an S3 server (moto)",
+    "azurite_server": "an Azure blob server (Azurite)",
+}
 """The fixtures that start servers."""
 
 
