@@ -61,11 +61,15 @@ class Thread:
         self._saver = saver
         self._thread: dict[str, Any] = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
         self._config = self._thread
+        self._versions: dict[str, Any] = {"messages": None}
 
     async def put(self, messages: list[Any]) -> None:
-        """Save a state; durable on return."""
-        checkpoint = {**empty_checkpoint(), "channel_values": {"messages": messages}}
-        self._config = await self._saver.aput(self._config, checkpoint, {"source": "loop", "step": 1}, {})
+        """Save a state; durable on return. On PostgreSQL only channels with a new version are saved."""
+        new = {"messages": self._saver.get_next_version(self._versions["messages"], None)}
+        state = {"channel_values": {"messages": messages}, "channel_versions": new}
+        checkpoint = {**empty_checkpoint(), **state}
+        self._config = await self._saver.aput(self._config, checkpoint, {"source": "loop", "step": 1}, new)
+        self._versions = new
 
     async def get(self) -> Any:
         """Load the newest state."""
