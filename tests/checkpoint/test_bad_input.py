@@ -8,12 +8,12 @@ import shutil
 import subprocess
 import sys
 import zlib
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgpack
 import pytest
 from hook_kit import count, digests, listen, make, settled
+from unprivileged import nobody
 
 from kernelckpt import FileStorage, MemoryStorage, Program, load
 from kernelckpt.errors import (
@@ -130,19 +130,6 @@ async def test_a_folder_that_cannot_be_used(state, call, error):
     after = await asyncio.to_thread(digests, state)
     assert before.items() <= after.items()
     assert len((await enter(f"file:{state}")).tasks) == 2
-
-
-@contextmanager
-def nobody():
-    """Root may read everything, so become somebody who may not."""
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
 
 
 async def test_a_folder_without_permission(state):

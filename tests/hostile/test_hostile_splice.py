@@ -2,10 +2,10 @@
 
 import os
 import shutil
-from contextlib import contextmanager
 
 import pytest
 from hostile_kit import RUN, open_log, outcome, write_small_run
+from unprivileged import nobody
 
 from kernelckpt import FileStorage, load
 from kernelckpt.errors import KernelCkptError, StorageUnavailableError
@@ -162,19 +162,6 @@ async def test_what_is_no_regular_file_is_refused_by_name_and_not_followed(run, 
     path.rmdir() if kind == "a folder" else path.unlink()
     path.with_name("moved").rename(path)
     assert (await outcome(run)).state == run.good[run.newest]
-
-
-@contextmanager
-def nobody():
-    """Root may read everything, so become somebody who may not."""
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -7,11 +7,12 @@ import stat
 import subprocess
 import sys
 import tempfile
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlite_kit import Faults, ask, contents, filled, outside
+from unprivileged import nobody
 
 from kernelckpt import SqliteStorage, open_storage
 from kernelckpt.abc import Claim
@@ -332,19 +333,6 @@ async def test_a_file_that_is_moved_away_during_a_commit_leaves_it_unknown(path)
             await storage.append("run", claim.epoch, 1, [b"one"], b"")
         path.with_name("moved").rename(path)
         assert await contents(storage) == [b"one"]
-
-
-@contextmanager
-def nobody():
-    """Root may write everything, so become somebody who may not."""
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
 
 
 @pytest.mark.parametrize(("folder_mode", "file_mode"), [(0o555, 0o444), (0o555, 0o666), (0o777, 0o444)])
