@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from kernelckpt.cli.command import print_json, run
-from kernelckpt.cli.copying import INTERRUPTED, copy_facts, copy_shown, print_copied, print_notes
+from kernelckpt.cli.command import run
+from kernelckpt.cli.copying import INTERRUPTED, copy_one
 from kernelckpt.cli.option import JsonOption, RunArgument
 from kernelckpt.storage import open_storage
 
@@ -28,11 +28,6 @@ def copy(
 
     async def work() -> None:
         async with open_storage(source) as giving, open_storage(target) as taking:
-            report = await copy_shown(giving, taking, run_id)
-            if json:
-                print_json({"from": giving.name, "to": taking.name, **copy_facts(report)})
-            else:
-                print_copied(report)
-                print_notes(taking)
+            await copy_one(giving, taking, run_id, json=json)
 
     run(work, interrupted=INTERRUPTED)

@@ -9,12 +9,23 @@ from msgspec import to_builtins
 
 from kernelckpt.abc import StorageBackend
 from kernelckpt.checkpoint.copy_run import CopyReport, copy_run
+from kernelckpt.cli.command import print_json
 from kernelckpt.cli.display import counted, shown, size_text
 from kernelckpt.cli.progress import progress
 
 INTERRUPTED = """\
 interrupted: what is copied is kept, and the same command goes on from there
 until then nobody can start from the copy; the source is as it was"""
+
+
+async def copy_one(source: StorageBackend, target: StorageBackend, run: str, *, json: bool) -> None:
+    """Copy a run, and say what came of it."""
+    report = await copy_shown(source, target, run)
+    if json:
+        print_json({"from": source.name, "to": target.name, **copy_facts(report)})
+    else:
+        print_copied(report)
+        print_notes(target)
 
 
 async def copy_shown(source: StorageBackend, target: StorageBackend, run: str) -> CopyReport:

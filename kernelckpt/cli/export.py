@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from kernelckpt.cli.command import print_json, run
-from kernelckpt.cli.copying import INTERRUPTED, copy_facts, copy_shown, print_copied, print_notes
+from kernelckpt.cli.command import run
+from kernelckpt.cli.copying import INTERRUPTED, copy_one
 from kernelckpt.cli.option import DEFAULT_STORAGE, JsonOption, RunArgument, StorageOption
 from kernelckpt.storage import SqliteStorage, open_storage
 
@@ -33,11 +33,6 @@ def export(
     async def work() -> None:
         async with open_storage(storage) as source, SqliteStorage(path) as target:
             await target.check()
-            report = await copy_shown(source, target, run_id)
-            if json:
-                print_json({"from": source.name, "to": target.name, **copy_facts(report)})
-            else:
-                print_copied(report)
-                print_notes(target)
+            await copy_one(source, target, run_id, json=json)
 
     run(work, interrupted=INTERRUPTED)

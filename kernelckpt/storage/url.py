@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Awaitable, Callable, Generator
+from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from types import ModuleType, TracebackType
-from typing import Any, TypeAlias, cast
-from urllib.parse import unquote_to_bytes
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from anyio import to_thread
 
@@ -74,6 +75,42 @@ class open_storage:  # noqa: N801 - used as a function: `async with open_storage
     async def _open(self) -> StorageBackend:
         opener = await to_thread.run_sync(_find_opener, self._url)
         return await opener(self._url)
+
+
+class Local(Protocol):
+    """A storage that lies at a path of this machine."""
+
+    async def check(self) -> None:
+        """Raise unless it can be used."""
+
+    async def aclose(self) -> None:
+        """Close it."""
+
+
+L = TypeVar("L", bound=Local)
+
+
+async def open_local(url: str, make: Callable[..., L]) -> L:
+    """Open what lies at the path that a URL names, once it was checked.
+
+    Args:
+        url: as `file_path` and `file_options` read it.
+        make: given the path, and `allow_network_fs`.
+    """
+    allowed = "allow_network_fs" in file_options(url)
+    opening = partial(make, file_path(url), allow_network_fs=allowed)
+    storage = await to_thread.run_sync(opening)  # a relative path asks the system
+    try:
+        await storage.check()
+    except BaseException:
+        await storage.aclose()
+        raise
+    return storage
+
+
+def local_url(scheme: str, path: str) -> str:
+    """The URL that names a path."""
+    return f"{scheme}:" + quote_from_bytes(os.fsencode(path), safe="/+,:=@ ")
 
 
 def file_path(url: str) -> str:

@@ -28,13 +28,11 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote_from_bytes
 
 from aiofiles.os import wrap
-from anyio import move_on_after, to_thread
+from anyio import move_on_after
 
 from kernelckpt.abc import BlobInfo, Claim, EntryInfo, PostedMessage, StorageBackend
 from kernelckpt.errors import FencedError, StorageUnavailableError
@@ -46,7 +44,7 @@ from kernelckpt.storage.file.ops import FileOps
 from kernelckpt.storage.file.root import RootFolder, run_digest
 from kernelckpt.storage.file.run import RunFolder
 from kernelckpt.storage.fork import leave_to_parent
-from kernelckpt.storage.url import file_options, file_path
+from kernelckpt.storage.url import local_url, open_local
 
 T = TypeVar("T")
 
@@ -63,15 +61,7 @@ async def open_file(url: str) -> FileStorage:
             file system that was not allowed.
         UnsupportedVersionError: a newer version made it.
     """
-    allowed = "allow_network_fs" in file_options(url)
-    make = partial(FileStorage, file_path(url), allow_network_fs=allowed)
-    storage = await to_thread.run_sync(make)  # a relative path asks the system
-    try:
-        await storage.check()
-    except BaseException:
-        await storage.aclose()
-        raise
-    return storage
+    return await open_local(url, FileStorage)
 
 
 def _one_thread() -> ThreadPoolExecutor:
@@ -101,7 +91,7 @@ class FileStorage(StorageBackend):
             ops: the file system's calls, to be replaced in tests.
         """
         self.path = str(Path(path).absolute())
-        self.name = "file:" + quote_from_bytes(os.fsencode(self.path), safe="/+,:=@ ")
+        self.name = local_url("file", self.path)
         self._ops = ops or FileOps()
         self._allow_network_fs = allow_network_fs
         self._root = RootFolder(self._ops, self.path)

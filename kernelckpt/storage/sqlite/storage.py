@@ -20,9 +20,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote_from_bytes
 
-from anyio import move_on_after, to_thread
+from anyio import move_on_after
 from msgspec import structs
 
 from kernelckpt.abc import BlobInfo, Claim, EntryInfo, PostedMessage, StorageBackend
@@ -38,7 +37,7 @@ from kernelckpt.storage.sqlite.owner import Ownership
 from kernelckpt.storage.sqlite.row import BlobRow, Rows, RunRow
 from kernelckpt.storage.sqlite.thread import SqliteThread
 from kernelckpt.storage.text import text_bytes
-from kernelckpt.storage.url import file_options, file_path
+from kernelckpt.storage.url import local_url, open_local
 
 T = TypeVar("T")
 
@@ -55,15 +54,7 @@ async def open_sqlite(url: str) -> SqliteStorage:
             system that was not allowed, or SQLite cannot keep its promises there.
         UnsupportedVersionError: a newer version made it.
     """
-    allowed = "allow_network_fs" in file_options(url)
-    make = partial(SqliteStorage, file_path(url), allow_network_fs=allowed)
-    storage = await to_thread.run_sync(make)  # a path asks the system
-    try:
-        await storage.check()
-    except BaseException:
-        await storage.aclose()
-        raise
-    return storage
+    return await open_local(url, SqliteStorage)
 
 
 class SqliteStorage(StorageBackend):
@@ -91,7 +82,7 @@ class SqliteStorage(StorageBackend):
             connect: makes connections, to be replaced in tests.
         """
         self.path = str(Path(path).absolute())
-        self.name = "sqlite:" + quote_from_bytes(os.fsencode(self.path), safe="/+,:=@ ")
+        self.name = local_url("sqlite", self.path)
         self._ops = ops or FileOps()
         self._allow_network_fs = allow_network_fs
         self._ownership = Ownership(self.name, self._ops, self.path)
