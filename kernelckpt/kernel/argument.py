@@ -125,7 +125,7 @@ def encoded_text(text: Any, name: str = "message") -> bytes:
         InvalidValueError: it is no text, or cannot be kept exactly.
     """
     message = Message.assistant(text)
-    return _encoded(message, Message, name) if type(text) is str else encoded_message(message, name)
+    return encode_record(message, name) if type(text) is str else encoded_message(message, name)
 
 
 def checked_message(message: Any, name: str) -> Message:

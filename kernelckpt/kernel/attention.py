@@ -108,9 +108,8 @@ def take_at_turn_end(core: Core, row: Tcb, *, waits: bool) -> None:
     Those are its own; and those for nobody in particular when it waits for one, or when it would be given
     them if they came now.
     """
-    if core.state.queued:
-        taker = row if waits else _target(core)
-        core.take_queued(row.id, unaddressed=taker is not None and taker.id == row.id)
+    taker = row if waits else _target(core)
+    core.take_queued(row.id, unaddressed=taker is not None and taker.id == row.id)
 
 
 def _target(core: Core) -> Tcb | None:

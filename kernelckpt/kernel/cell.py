@@ -108,14 +108,14 @@ class Cell(Struct, gc=False, eq=False):
             self._own("streams").pop(kind, None)
             self._own("_tallies").pop(kind, None)
 
-    def extend(self, kind: str, start: int, items: Sequence[bytes]) -> None:
-        """Add encoded items to a stream."""
+    def extend(self, kind: str, items: Sequence[bytes]) -> int:
+        """Add encoded items to a stream; the index of the first of them."""
         stream = self.streams.get(kind)
         if stream is None:
             stream = self._own("streams")[kind] = []
-        if start != len(stream):
-            raise DecodeError(f"{kind}: items from {start} on, but {len(stream)} are there")
+        start = len(stream)
         stream.extend(items)
+        return start
 
     def stream(self, kind: str) -> list[bytes]:
         """The encoded items of a stream; append-only within a generation.

@@ -90,14 +90,16 @@ class Core:
         """Let the working clock go on from a value."""
         self._clock_start = (self.clock.monotonic(), base)
 
-    def touch_totals(
-        self, *, turns: int = 0, tokens: int = 0, cost_micros: int = 0, downtime_ms: int = 0
-    ) -> None:
+    def count_turn(self) -> None:
+        """Count a turn that ends in the commit that is being made."""
+        old = self.state.totals
+        self.state.put_totals(replace(old, turn=old.turn + 1, clock_ms=self.work_ms()))
+
+    def touch_totals(self, *, tokens: int = 0, cost_micros: int = 0, downtime_ms: int = 0) -> None:
         """Add to the kernel's totals and note the working clock."""
         old = self.state.totals
         totals = replace(
             old,
-            turn=old.turn + turns,
             total_tokens=old.total_tokens + tokens,
             cost_micros=old.cost_micros + cost_micros,
             clock_ms=self.work_ms(),
@@ -142,9 +144,12 @@ class Core:
         """Whether the kernel itself has something to do for it now: a turn, or its tool calls."""
         if row.state.kind is StateKind.BLOCKED:
             return row.wait is not None and row.wait.kind is WaitKind.TOOL
-        if row.deferred_until is None:
-            return row.is_runnable()
-        return row.is_runnable_at(self.clock.wall_ms())
+        return row.is_runnable_at(None if row.deferred_until is None else self.clock.wall_ms())
+
+    def go_on(self, row: Tcb) -> None:
+        """Have a task go on to its next turn whose row is that of a turn that has just ended."""
+        self.state.put_row(row)
+        self.push(row.id)
 
     def wake(self, row: Tcb, *, approved: Sequence[str] = (), denied: Sequence[str] = ()) -> None:
         """End a task's wait: to its tool calls if some are open, else to its next turn."""

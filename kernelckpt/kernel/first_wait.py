@@ -23,6 +23,12 @@ async def _whole(awaitable: Awaitable[T]) -> T:
 
 
 @coroutine
+def let_others_run() -> Generator[None, None, None]:
+    """What `asyncio.sleep(0)` does, for a loop that does it each turn."""
+    yield
+
+
+@coroutine
 def _drive(steps: Coroutine[Any, Any, T], on_wait: Callable[[], None]) -> Generator[Any, Any, T]:
     """What `await` does, and the call."""
     step: Callable[[Any], Any] = steps.send

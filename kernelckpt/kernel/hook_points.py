@@ -87,7 +87,11 @@ class HookPoints:
         Raises:
             SchedulerStopped: one raised, and the kernel is halted.
         """
-        await self._all(hook.ready() for hook in self._hooks)
+        try:
+            for hook in self._hooks:
+                await hook.ready()
+        except Exception as error:
+            raise self._halted(error) from error
 
     async def durable(self, commit: int) -> None:
         """Return when all have what was committed up to this number.
@@ -111,8 +115,11 @@ class HookPoints:
             for each in asked:
                 await each
         except Exception as error:
-            self._halt(error)
-            raise SchedulerStopped("the kernel was halted by a hook") from error
+            raise self._halted(error) from error
+
+    def _halted(self, error: Exception) -> SchedulerStopped:
+        self._halt(error)
+        return SchedulerStopped("the kernel was halted by a hook")
 
 
 async def _stop(hooks: Sequence[RuntimeHook], kernel: KernelHost) -> Exception | None:

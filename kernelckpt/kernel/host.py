@@ -73,7 +73,7 @@ class Host(HostedState):
         self._max = settings.max_concurrency
         self._group: TaskGroup | None = None
         self._host_task: asyncio.Task[Any] | None = None
-        self._quiet = anyio.Event()
+        self._watched: anyio.Event | None = None
         self._stopping = anyio.Event()
         self._stopped = anyio.Event()
         self._starting = 0
@@ -213,7 +213,7 @@ class Host(HostedState):
             self._stopped.set()
             for end in self._ends.values():
                 end.event.set()
-            self._quiet.set()
+            self._tell()
             if (self._callbacks or self._failure is not None) and self._group is not None:
                 self._group.cancel_scope.cancel()  # the body may be waiting for something else
 
@@ -234,9 +234,15 @@ class Host(HostedState):
 
     async def _news(self) -> None:
         """Wait until something was committed or stopped; several may wait, and look again after it."""
-        if self._quiet.is_set():
-            self._quiet = anyio.Event()
-        await self._quiet.wait()
+        if self._watched is None:
+            self._watched = anyio.Event()
+        await self._watched.wait()
+
+    def _tell(self) -> None:
+        """End the waits of `_news`."""
+        if self._watched is not None:
+            self._watched.set()
+            self._watched = None
 
     def _is_stopping(self) -> bool:
         cancelled = (  # both are, when the loop is torn down; a body may also have caught its own
@@ -262,7 +268,7 @@ class Host(HostedState):
         return self._max is not None and len(self._core.active) >= self._max
 
     def _crowded(self) -> bool:
-        return self._full() and bool(self._core.ready)
+        return self._max is not None and self._full() and bool(self._core.ready)
 
     async def _activate(self, task_id: str) -> None:
         self._at_work.add(task_id)
@@ -285,13 +291,14 @@ class Host(HostedState):
             if row is not None and self._core.can_run(row):
                 self._core.push(task_id)
             self._pump()
-            self._quiet.set()
+            self._tell()
 
     # hooks
 
     def _on_commit(self, commit: Commit) -> None:
         self._hooks.on_commit(self, commit)
-        self._quiet.set()
+        if self._watched is not None:
+            self._tell()
 
     async def _durable(self, commit: int) -> None:
         await self._hooks.durable(commit)

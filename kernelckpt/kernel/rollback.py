@@ -47,7 +47,7 @@ def undo_turn(core: Core, row: Tcb, reason: RollbackReason, retry_after_ms: int 
         reason: why.
         retry_after_ms: milliseconds before which the task is not to run again.
     """
-    core.touch_totals(turns=1)
+    core.count_turn()
     budget = replace(row.budget, turns=row.budget.turns + 1)
     if not core.programs[row.program].keeps_calls:
         forget_failures(core, row.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from asyncio import CancelledError, sleep
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -22,7 +22,7 @@ from kernelckpt.kernel.capability_change import expire_leases
 from kernelckpt.kernel.context.compaction import make_room
 from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.error_text import placed_error_text
-from kernelckpt.kernel.first_wait import tell_first_wait
+from kernelckpt.kernel.first_wait import let_others_run, tell_first_wait
 from kernelckpt.kernel.rollback import undo_refused, undo_request, undo_turn
 from kernelckpt.kernel.turn import ending
 from kernelckpt.kernel.turn.commit import commit_turn
@@ -109,20 +109,20 @@ class Runner:
         while await self._run(task_id, crowded):
             if crowded():
                 return
-            await sleep(0)
+            await let_others_run()
 
     async def _run(self, task_id: str, crowded: Callable[[], bool]) -> bool:
         """The same within one scope; True when that was cancelled, and the task may go on under another."""
-        at: Tcb | None = None
+        core, at = self._core, None
         with anyio.CancelScope() as scope:
             self._activations[task_id] = scope
             try:
                 while not self.stopping:
                     await self._ready()
-                    if task_id in self._core.contexts:
-                        await self._core.contexts.load([task_id])
-                    row = self._core.state.table.get(task_id)
-                    if row is None or self.stopping or not self._core.can_run(row):
+                    if task_id in core.contexts:
+                        await core.contexts.load([task_id])
+                    row = core.state.table.get(task_id)
+                    if row is None or self.stopping or not core.can_run(row):
                         return False
                     at = row
                     await self._step(row, scope)
@@ -131,7 +131,7 @@ class Runner:
                         return not self.stopping
                     if crowded():
                         return False
-                    await sleep(0)
+                    await let_others_run()
             finally:
                 del self._activations[task_id]
         if at is not None and at.state.kind is not StateKind.BLOCKED:
@@ -155,30 +155,30 @@ class Runner:
 
     async def _turn(self, row: Tcb, scope: anyio.CancelScope) -> None:
         row = self._begun(row)
-        program = self._core.programs[row.program]
-        turn = Turn(self._core, row, program, self._deps, self._ledger.call)
+        core, program = self._core, self._core.programs[row.program]
+        turn = Turn(core, row, program, self._deps, self._ledger.call)
         self._turns[row.id] = turn
         try:
             returned = await tell_first_wait(program.fn(turn), turn.show_begun)
             now = self._in_turn(row.id)
             if now is None or scope.cancel_called or (turn.has_waited and is_cancelled()):
                 self._discard(row)  # though the program caught its cancellation
-            elif turn.gated or turn.leaves_calls():
+            elif not turn.is_plain and (turn.gated or turn.leaves_calls()):
                 self._suspend(row, turn)
             else:
-                commit_turn(self._core, now, turn.staged, _ending_of(turn, returned))
+                commit_turn(core, now, turn.staged, _ending_of(turn, returned))
         except CancelledError as error:
             if is_cancelled():
                 raise
             absorb_cancellation()
-            await quiet_before_retry(self._core, row, turn)
+            await quiet_before_retry(core, row, turn)
             self._fail(row, turn, error)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - it fails the task, not the kernel
-            await quiet_before_retry(self._core, row, turn)
+            await quiet_before_retry(core, row, turn)
             self._fail(row, turn, error)
         finally:
             del self._turns[row.id]
-            self._core.urged.discard(row.id)
+            core.urged.discard(row.id)
             turn.close()
 
     def _begun(self, row: Tcb) -> Tcb:
@@ -258,7 +258,7 @@ def _ending_of(turn: Turn, returned: Any) -> ending.Next:
             raise TurnStalled(
                 "the turn staged nothing and ended in nothing", hint="stage something, or end the turn"
             )
-        return turn.chosen or ending.Again()
+        return turn.chosen or ending.AGAIN
     if inspect.iscoroutine(returned):
         returned.close()
         raise UsageError("the program returned a call it did not await", hint="`return await ...`")

@@ -67,6 +67,7 @@ class KernelState:
         self.unread: set[str] = set()
         self._cells: dict[str, Cell] = {}
         self._changes: list[Change] = []
+        self._rows: dict[str, Tcb] = {}
         self._on_commit = on_commit
         self._on_deadline = on_deadline
 
@@ -121,16 +122,15 @@ class KernelState:
             denied: ids of what was denied.
         """
         row = self.redactor.record(row)
-        old = self.table.get(row.id)
+        old, moved = self.table.put(row)
         if old is None or old.state.kind not in QUIET or row.state.kind not in QUIET:
             ids = {"pending": pending, "approved": approved, "denied": denied}
             for event in row_events(self.totals.turn, old, row, **ids):
                 self.note(event)
-        self.table.insert(row)
         if old is None:
             self._cells[row.id] = Cell()
-        self._changes.append(Put(("task", row.id, 0), row))
-        if self._on_deadline is not None and row.budget.limits.has_deadline():
+        self._rows[row.id] = row
+        if moved and self._on_deadline is not None and row.budget.limits.has_deadline():
             self._on_deadline()
         return row
 
@@ -152,6 +152,7 @@ class KernelState:
         kind, task, number = key
         if kind == "task":
             row = self.table.remove(task)
+            self._rows.pop(task, None)
             self._cells.pop(task, None)
             if row is not None and row.proc is not None:
                 self.note(AgentForgotten(task))
@@ -172,10 +173,9 @@ class KernelState:
         if not items:
             return
         cell = self._cells[task_id]
-        start = cell.length(kind)
-        change = Append((kind, task_id, cell.generation(kind)), start, self.redactor.items(kind, items))
-        cell.extend(kind, start, change.items)
-        self._changes.append(change)
+        kept = self.redactor.items(kind, items)
+        start = cell.extend(kind, kept)
+        self._changes.append(Append((kind, task_id, cell.generation(kind)), start, kept))
 
     def forget(self, task_id: str) -> None:
         """Remove a task with everything that belongs to it."""
@@ -187,8 +187,9 @@ class KernelState:
         """Make what was changed since the last commit one commit; its number."""
         if self.events.noted:
             self._write_events()
-        changes = tuple(self._changes)
+        changes = (*self._changes, *[Put(("task", task, 0), row) for task, row in self._rows.items()])
         self._changes.clear()
+        self._rows.clear()
         self.number += 1
         self._on_commit(Commit(self.number, self.totals.turn, changes, urgent, ended_turn, waits))
         return self.number
@@ -228,7 +229,7 @@ class KernelState:
     @property
     def uncommitted(self) -> int:
         """How many changes the next commit will hold, but for events."""
-        return len(self._changes)
+        return len(self._changes) + len(self._rows)
 
     def adopt(self, other: KernelState) -> None:
         """Become what another state is, which nobody may use any more; nothing is committed."""
@@ -271,7 +272,7 @@ class KernelState:
         for key, items in state.streams.items():
             self._check_stream(key)
             if key[0] != EVENTS:
-                self._cells[key[1]].extend(key[0], 0, items)
+                self._cells[key[1]].extend(key[0], items)
             yield
         if isinstance(state, PartlyRead) and state.unread is not None:
             for key, count in state.unread.counts():

@@ -40,19 +40,23 @@ class TaskTable:
 
     def insert(self, row: Tcb) -> TaskTable:
         """Add a row, or put it in the place of the one with its id; returns the table."""
+        self.put(row)
+        return self
+
+    def put(self, row: Tcb) -> tuple[Tcb | None, bool]:
+        """Do what `insert` does; the row before, and whether its place in an index may have changed."""
         slot = self._slots.get(row.id)
-        old = None
         if slot is None:
-            slot = Slot(self._next_number, row)
+            slot = self._slots[row.id] = Slot(self._next_number, row)
             self._next_number += 1
-            self._slots[row.id] = slot
             self._order.append(slot)
+            old = None
         else:
             old, slot.row = slot.row, row
-            if not self._asked and old is not None and _stays(old, row):
-                return self
+            if old is not None and not self._asked and _stays(old, row):
+                return old, False
         self._index(slot, row, old)
-        return self
+        return old, True
 
     def adopt(self, other: TaskTable) -> None:
         """Become another table, which nobody may use any more; who looks at this one sees its rows."""
@@ -217,11 +221,12 @@ def _rows_in(order: list[Slot], length: int) -> Iterator[Tcb]:
 
 def _stays(old: Tcb, new: Tcb) -> bool:
     """Whether a change of a row leaves it where it is in all that is always kept: most changes do."""
+    limits = new.budget.limits
     return (
-        old.parent == new.parent
+        old.budget.limits is limits
+        and limits.deadline_ms is limits.deadline_after_ms is None
         and old.deferred_until == new.deferred_until
-        and old.budget.limits is new.budget.limits
-        and not new.budget.limits.has_deadline()
+        and old.parent == new.parent
         and old.state.kind is not StateKind.DONE
         and new.state.kind is not StateKind.DONE
     )

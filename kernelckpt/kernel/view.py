@@ -28,7 +28,7 @@ class TableView(TaskTable):
     def __init__(self, table: TaskTable) -> None:
         self.__dict__ = table.__dict__  # the same rows and indexes at any moment, nothing is copied
 
-    def insert(self, row: Tcb) -> TaskTable:  # noqa: D102
+    def put(self, row: Tcb) -> tuple[Tcb | None, bool]:  # noqa: D102
         raise UsageError(f"{row.id!r} cannot be put into a kernel's table", hint="use kernel.submit")
 
     def remove(self, task_id: str) -> Tcb | None:  # noqa: D102

@@ -33,14 +33,14 @@ def apply_ending(
 
     Args:
         core: the kernel.
-        row: the task's row, the turn counted.
+        row: the task's row, the turn counted, ready for the next one.
         what_next: the ending.
         gated: why calls of a request wait for a human, by call id.
         plan: the plan before the turn, if the turn has changed it.
     """
     match what_next:
         case ending.Again():
-            core.wake(row)
+            core.go_on(row)
         case ending.Complete(text=text, output=output):
             if not take_for_done(core, row, text, output):
                 plain = None if output is None else _PLAIN.decode(output)

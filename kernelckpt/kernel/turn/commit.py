@@ -20,6 +20,7 @@ from kernelckpt.kernel.turn.apply_ending import apply_ending
 from kernelckpt.kernel.turn.staged import Staged
 from kernelckpt.model.governance import AskUser, GovernedCall
 from kernelckpt.model.rollback import GovernanceRefusal
+from kernelckpt.model.task_state import TaskState
 from kernelckpt.model.tcb import Tcb
 
 
@@ -75,34 +76,40 @@ def _ask_governance(core: Core, row: Tcb, request: ending.Request) -> _Asked:
 
 
 def _commit(core: Core, row: Tcb, staged: Staged, what_next: ending.Next, gated: dict[str, str]) -> None:
-    task_id = row.id
-    core.touch_totals(turns=1)
-    budget = replace(row.budget, turns=row.budget.turns + 1)
-    row = replace(row, budget=budget, attempt=0, spawned=row.spawned + len(staged.spawns), joined=())
-    if row.failed:
-        row = replace(row, failed=0, failure="")
-    cell = core.cell(task_id)
+    task_id, state = row.id, core.state
+    core.count_turn()
+    row = _counted(row, len(staged.spawns))
+    cell = state.cell(task_id)
     plan = cell.context.plan if staged.plan else None
     if staged.read or cell.effects:
         _drop_consumed(core, task_id, staged)
     if staged.value is not None:
-        core.state.put(("state", task_id, 0), staged.value)
-    apply_context(core.state, task_id, staged)
+        state.put(("state", task_id, 0), staged.value)
+    apply_context(state, task_id, staged)
     if staged.capabilities:
-        row = change_capabilities(core.state, row, staged.capabilities)
+        row = change_capabilities(state, row, staged.capabilities)
     for spawn in staged.spawns.values():
         put_new_task(core, spawn, parent=row)
-    if not _ends(core, task_id, what_next):
+    if state.queued and not _ends(core, task_id, what_next):
         attention.take_at_turn_end(core, row, waits=isinstance(what_next, ending.WaitSignal))
     apply_ending(core, row, what_next, gated=gated, plan=plan)
     if core.urged:
         attention.end_wait_if_urged(core, task_id)
-    after = core.state.row(task_id)
+    wait = state.row(task_id).wait
     if core.events.heard:
-        core.tell("committed", task_id, budget.turns, kernel_turn=core.state.totals.turn)
-        if after.wait is not None:
-            core.tell("waiting", task_id, budget.turns, wait=after.wait.label(), note=after.wait.note)
-    core.state.commit(ended_turn=True, waits=after.wait is not None)
+        core.tell("committed", task_id, row.budget.turns, kernel_turn=state.totals.turn)
+        if wait is not None:
+            core.tell("waiting", task_id, row.budget.turns, wait=wait.label(), note=wait.note)
+    state.commit(ended_turn=True, waits=wait is not None)
+
+
+def _counted(row: Tcb, spawned: int) -> Tcb:
+    """The row of a task whose turn has ended, as it is when nothing keeps it from the next one."""
+    budget = replace(row.budget, turns=row.budget.turns + 1)
+    if row.failed:
+        row = replace(row, failed=0, failure="")
+    ready = TaskState.READY
+    return replace(row, state=ready, budget=budget, attempt=0, spawned=row.spawned + spawned, joined=())
 
 
 def _ends(core: Core, task_id: str, what_next: ending.Next) -> bool:

@@ -18,8 +18,6 @@ from kernelckpt.kernel.context.plan_update import PlanUpdate
 from kernelckpt.kernel.context.pressure import CompressionAction
 from kernelckpt.kernel.context.render import RenderedContext
 from kernelckpt.kernel.context.spooling import spooled_output
-from kernelckpt.kernel.core import Core
-from kernelckpt.kernel.program import Program
 from kernelckpt.kernel.turn import ending
 from kernelckpt.kernel.turn.reading import TurnReads
 from kernelckpt.model.capability import CapabilityDescriptor, CapabilityKind
@@ -28,7 +26,6 @@ from kernelckpt.model.event import SessionEvent
 from kernelckpt.model.kernel import Value
 from kernelckpt.model.message import Message
 from kernelckpt.model.os_event import PageIn
-from kernelckpt.model.tcb import Tcb
 
 _L = TypeVar("_L", bound=StrEnum)
 
@@ -36,11 +33,8 @@ _L = TypeVar("_L", bound=StrEnum)
 class TurnContext(TurnReads):
     """What a turn says, notes and plans; nothing of it is state before the turn is committed."""
 
-    def __init__(self, core: Core, row: Tcb, program: Program, deps: Any) -> None:
-        """Made by the scheduler."""
-        super().__init__(core, row, program, deps)
-        self._ending: ending.Next | None = None
-        self._over = False
+    _ending: ending.Next | None = None
+    _over = False
 
     def say(self, text: str) -> None:
         """Stage an assistant message."""

@@ -27,6 +27,9 @@ class Again(Next):
     """Another turn, at once."""
 
 
+AGAIN = Again()
+
+
 class Join(Next):
     """Wait until tasks have ended."""
 

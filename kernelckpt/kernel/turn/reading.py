@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from kernelckpt.codec.record import unshared
@@ -13,7 +14,7 @@ from kernelckpt.kernel.turn.staged import Staged
 from kernelckpt.kernel.view import ContextView, Messages
 from kernelckpt.model.approval import Approval
 from kernelckpt.model.capability import CapabilityManifest
-from kernelckpt.model.inbox import lines_of
+from kernelckpt.model.inbox import InboxEntry, lines_of
 from kernelckpt.model.message import Message
 from kernelckpt.model.milestone import MilestonePhase
 from kernelckpt.model.result import LoopResult
@@ -21,19 +22,22 @@ from kernelckpt.model.run_spec import AgentRunSpec
 from kernelckpt.model.signal import RuntimeSignal
 from kernelckpt.model.tcb import Tcb
 
+_EMPTY: Mapping[int, InboxEntry] = MappingProxyType({})
+
 
 class TurnReads:
     """The reading half of a turn. Everything it hands out is frozen or a copy."""
+
+    _context: ContextView | None = None
 
     def __init__(self, core: Core, row: Tcb, program: Program, deps: Any) -> None:
         """Made by the scheduler."""
         self._core = core
         self._row = row
-        self._cell = core.cell(row.id)
+        self._cell = cell = core.state.cell(row.id)
         self._program = program
         self._staged = Staged()
-        self._inbox = dict(self._cell.inbox)
-        self._context: ContextView | None = None
+        self._inbox = dict(cell.inbox) if cell.inbox else _EMPTY
         self.deps = deps
 
     @property

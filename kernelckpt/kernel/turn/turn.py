@@ -55,12 +55,13 @@ class Turn(TurnMemory):
     program returns, or vanishes when it raises or is cancelled. Effects and what is spent stay either way.
     """
 
+    has_waited = False
+    _calls: TurnCalls | None = None
+
     def __init__(self, core: Core, row: Tcb, program: Program, deps: Any, call: _Call) -> None:
         """Made by the scheduler."""
         super().__init__(core, row, program, deps)
         self._call = call
-        self._calls: TurnCalls | None = None
-        self.has_waited = False
 
     @property
     def calls(self) -> TurnCalls:
@@ -68,6 +69,11 @@ class Turn(TurnMemory):
         if self._calls is None:
             self._calls = TurnCalls(self._cell, self.number)
         return self._calls
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it has made no calls, and no earlier attempt at it has."""
+        return self._calls is None and not self._cell.effects
 
     @property
     def gated(self) -> Mapping[int, Gated]:
