@@ -199,7 +199,8 @@ class CheckpointHook(Hook):
         if trigger:
             self._turns_since = 0
             log.request_flush(trigger)
-        self._hold = max(self._hold, time.perf_counter() - begun)
+        held = time.perf_counter() - begun
+        self._hold = max(self._hold, held)
 
     @override
     async def ready(self) -> None:

@@ -108,6 +108,11 @@ def encode_remove(key: Key) -> bytes:
     return encode_plain(key)
 
 
+def encode_items(key: Key, start: int, items: Sequence[bytes]) -> bytes:
+    """A whole frame of items; what `items_head` and `bin_head` begin is the same, piece by piece."""
+    return encode_plain((*key, start, items))
+
+
 def items_head(key: Key, start: int, count: int) -> bytes:
     """All that comes before the items of a frame, each of which follows behind its `bin_head`."""
     return b"\x95" + encode_plain((*key, start))[1:] + _array_head(count)

@@ -11,10 +11,14 @@ from kernelckpt.model.tcb import Tcb
 
 
 class Slot(Struct, gc=False, eq=False):
-    """A row's place in the order of insertion; `row` is None once it was removed."""
+    """A row's place in the order of insertion; `row` is None once it was removed.
+
+    `is_timed` is false while it waits for no time and has not ended.
+    """
 
     number: int
     row: Tcb | None
+    is_timed: bool = True
 
 
 _Entry = tuple[int, int, Slot]

@@ -125,7 +125,8 @@ class Runner:
                     if row is None or self.stopping or not core.can_run(row):
                         return False
                     at = row
-                    await self._step(row, scope)
+                    if not self._ended_by_limit(row):
+                        await self._work(row, scope)
                     at = None
                     if scope.cancel_called:
                         return not self.stopping
@@ -138,18 +139,24 @@ class Runner:
             self._discard(at)
         return not self.stopping
 
-    async def _step(self, row: Tcb, scope: anyio.CancelScope) -> None:
+    def _ended_by_limit(self, row: Tcb) -> bool:
+        """End a task that has come to a limit."""
         limit = limits.reached(self._core, row)
-        if limit is not None:
-            limits.end_by_limit(self._core, row, limit)
-            self._core.state.commit(waits=True)
-            return
+        if limit is None:
+            return False
+        limits.end_by_limit(self._core, row, limit)
+        self._core.state.commit(waits=True)
+        return True
+
+    def _work(self, row: Tcb, scope: anyio.CancelScope) -> Awaitable[None]:
+        """The tool calls of a task, or its next turn."""
+        calls = row.state.kind is StateKind.BLOCKED
+        return self._make_calls(row, scope) if calls else self._turn(row, scope)
+
+    async def _make_calls(self, row: Tcb, scope: anyio.CancelScope) -> None:
         self._scopes[row.id] = scope
         try:
-            if row.state.kind is StateKind.BLOCKED:
-                await self._tool_calls.make(row)
-            else:
-                await self._turn(row, scope)
+            await self._tool_calls.make(row)
         finally:
             del self._scopes[row.id]
 
@@ -158,6 +165,7 @@ class Runner:
         core, program = self._core, self._core.programs[row.program]
         turn = Turn(core, row, program, self._deps, self._ledger.call)
         self._turns[row.id] = turn
+        self._scopes[row.id] = scope
         try:
             returned = await tell_first_wait(program.fn(turn), turn.show_begun)
             now = self._in_turn(row.id)
@@ -177,7 +185,7 @@ class Runner:
             await quiet_before_retry(core, row, turn)
             self._fail(row, turn, error)
         finally:
-            del self._turns[row.id]
+            del self._turns[row.id], self._scopes[row.id]
             core.urged.discard(row.id)
             turn.close()
 

@@ -187,12 +187,13 @@ class KernelState:
         """Make what was changed since the last commit one commit; its number."""
         if self.events.noted:
             self._write_events()
-        changes = (*self._changes, *[Put(("task", task, 0), row) for task, row in self._rows.items()])
-        self._changes.clear()
+        changes, self._changes = self._changes, []
+        for row in self._rows.values():
+            changes.append(Put(("task", row.id, 0), row))
         self._rows.clear()
-        self.number += 1
-        self._on_commit(Commit(self.number, self.totals.turn, changes, urgent, ended_turn, waits))
-        return self.number
+        number = self.number = self.number + 1
+        self._on_commit(Commit(number, self.totals.turn, tuple(changes), urgent, ended_turn, waits))
+        return number
 
     def _write_events(self) -> None:
         if not self.events.is_full:

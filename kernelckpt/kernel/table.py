@@ -53,7 +53,7 @@ class TaskTable:
             old = None
         else:
             old, slot.row = slot.row, row
-            if old is not None and not self._asked and _stays(old, row):
+            if not (slot.is_timed or self._asked) and old is not None and _stays(old, row):
                 return old, False
         self._index(slot, row, old)
         return old, True
@@ -166,12 +166,15 @@ class TaskTable:
         if old is not None and old.parent != row.parent:
             self._disown(old)
         self._children.setdefault(row.parent, {})[row.id] = slot
-        if row.state.is_terminal():
+        has_ended = row.state.is_terminal()
+        if has_ended:
             self._live.pop(row.id, None)
             self._end_child(row)
         else:
             self._live[row.id] = slot
             self._live_children.setdefault(row.parent, {})[row.id] = slot
+        has_time = row.deferred_until is not None or row.budget.limits.has_deadline()
+        slot.is_timed = has_ended or has_time
         self._timers.add(slot, old)
         for index in self._asked:
             index.add(slot, old)
@@ -220,14 +223,11 @@ def _rows_in(order: list[Slot], length: int) -> Iterator[Tcb]:
 
 
 def _stays(old: Tcb, new: Tcb) -> bool:
-    """Whether a change of a row leaves it where it is in all that is always kept: most changes do."""
-    limits = new.budget.limits
+    """Whether a row without a time stays where it is in all that is always kept: most changes leave it."""
     return (
-        old.budget.limits is limits
-        and limits.deadline_ms is limits.deadline_after_ms is None
-        and old.deferred_until == new.deferred_until
-        and old.parent == new.parent
-        and old.state.kind is not StateKind.DONE
+        new.budget.limits is old.budget.limits
+        and new.deferred_until is None
+        and new.parent == old.parent
         and new.state.kind is not StateKind.DONE
     )
 

@@ -59,12 +59,16 @@ class Batch:
         Raises:
             UsageError: an append leaves a gap.
         """
+        records, items = self.records, self.items
         for change in changes:
-            if isinstance(change, Append):
+            if type(change) is Append:
                 self._append(change, streams)
                 continue
             key = change.key
-            self._set(key, change.record if isinstance(change, Put) else None)
+            if type(change) is Put and records.get(key, key) is not None and key not in items:
+                records[key] = change.record  # what `_set` does for most
+            else:
+                self._set(key, change.record if type(change) is Put else None)
             streams.pop(key, None)
 
     def absorb(self, newer: Batch) -> None:
@@ -82,30 +86,31 @@ class Batch:
         self.trigger = newer.trigger or self.trigger
 
     def _set(self, key: Key, record: Struct | bytes | None) -> None:
-        if record is not None and self.records.get(key, record) is None:
-            del self.records[key]
+        records = self.records
+        if record is not None and records.get(key, record) is None:
+            del records[key]
             self.renewed.add(key)
-        self.records[key] = record
+        records[key] = record
         if key in self.items:
             del self.items[key]
 
     def _append(self, change: Append, streams: dict[Key, StreamReferences]) -> None:
-        stream = streams.get(change.key)
-        if stream is None:
-            stream = StreamReferences()
+        key, items = change.key, change.items
+        stream = streams.get(key) or StreamReferences()
         known = stream.staged - change.start
         if known < 0:
             raise UsageError(
-                f"append to {change.key} at {change.start}, which has {stream.staged} items",
+                f"append to {key} at {change.start}, which has {stream.staged} items",
                 hint="append where the stream ends",
             )
-        items = change.items[known:]
+        if known:
+            items = items[known:]
         if not items:
             return
-        streams[change.key] = stream
-        pending = self.items.get(change.key)
+        streams[key] = stream
+        pending = self.items.get(key)
         if pending is None:
-            self.items[change.key] = PendingItems(stream, stream.staged, list(items))
+            self.items[key] = PendingItems(stream, stream.staged, list(items))
         else:
             pending.items.extend(items)
         stream.staged += len(items)

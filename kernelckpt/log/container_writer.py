@@ -7,9 +7,12 @@ from collections.abc import Iterable, Sequence
 from anyio import to_thread
 from msgspec import Struct
 
+from kernelckpt.abc import Key
+from kernelckpt.codec.change import encode_items, items_head
 from kernelckpt.codec.envelope import PLAIN, Wrapper
 from kernelckpt.codec.frame import (
     BARE_HEADER,
+    bin_head,
     closing,
     container_digest,
     encode_plain,
@@ -24,7 +27,7 @@ FRAME_BYTES = 64 * 1024
 """A frame is closed once its payload has this size."""
 
 _JOIN_BYTES = 16 * 1024
-_HASH_BYTES = 128 * 1024
+_ONE_CALL_BYTES = _HASH_BYTES = 128 * 1024
 _THREAD_BYTES = {False: 256 * 1024, True: 8 * 1024}
 """Payloads from this size on are wrapped beside the event loop; compressing takes longer than encrypting."""
 
@@ -64,6 +67,19 @@ class Payload:
         if self._tail:
             self._pieces.append(bytes(self._tail))
             self._tail = bytearray()
+
+
+def items_payload(key: Key, start: int, items: Sequence[bytes]) -> Payload:
+    """The payload of a frame of items: encoded in one call, or without copying large ones."""
+    payload = Payload()
+    if sum(map(len, items)) < _ONE_CALL_BYTES:
+        payload.add(encode_items(key, start, items))
+        return payload
+    payload.add(items_head(key, start, len(items)))
+    for item in items:
+        payload.add(bin_head(len(item)))
+        payload.add(item)
+    return payload
 
 
 class ContainerWriter:

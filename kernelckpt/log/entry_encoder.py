@@ -8,7 +8,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from kernelckpt.abc import Key
-from kernelckpt.codec.change import Reference, encode_remove, items_head, put_head
+from kernelckpt.codec.change import Reference, encode_remove, put_head
 from kernelckpt.codec.entry import EntryHeader, EntryMeta, encode_meta
 from kernelckpt.codec.envelope import MAX_PAYLOAD_BYTES, Wrapper
 from kernelckpt.codec.frame import (
@@ -17,14 +17,13 @@ from kernelckpt.codec.frame import (
     MAX_TEXT_BYTES,
     NO_DIGEST,
     RECORDS,
-    bin_head,
     encode_plain,
     entry_origin,
 )
 from kernelckpt.errors import InvalidValueError
 from kernelckpt.log.batch import Batch, PendingItems
 from kernelckpt.log.checkpoint_info import CheckpointInfo
-from kernelckpt.log.container_writer import FRAME_BYTES, ContainerWriter, Payload
+from kernelckpt.log.container_writer import FRAME_BYTES, ContainerWriter, Payload, items_payload
 from kernelckpt.log.stream_references import StreamReferences
 from kernelckpt.log.time_slice import TimeSlice
 
@@ -168,12 +167,7 @@ class EntryEncoder:
     async def _add_items(self, key: Key, pending: PendingItems) -> None:
         start = pending.start
         for items in _groups(key, pending.items):
-            payload = Payload()
-            payload.add(items_head(key, start, len(items)))
-            for item in items:
-                payload.add(bin_head(len(item)))
-                payload.add(item)
-            place = await self._writer.add(ITEMS, payload)
+            place = await self._writer.add(ITEMS, items_payload(key, start, items))
             epoch, sequence = self._position.epoch, self._position.sequence
             reference = Reference("", epoch, sequence, place.offset, place.length, start, place.tag)
             start += len(items)
@@ -208,6 +202,10 @@ class EntryEncoder:
 
 
 def _groups(key: Key, items: list[bytes]) -> Iterator[list[bytes]]:
+    check_size(key, 0)
+    if sum(map(len, items)) < FRAME_BYTES:
+        yield items
+        return
     group: list[bytes] = []
     size = 0
     for item in items:

@@ -85,18 +85,19 @@ class EntryWriter:
             UsageError: commits are out of order, or an append leaves a gap; the log has failed then.
         """
         self.progress.check()
+        pending = self.pending
         try:
             if commit <= self.staged_commit:
                 raise UsageError(
                     f"commit {commit} was staged after {self.staged_commit}", hint="stage in order"
                 )
-            self.pending.add(changes, self.streams)
+            pending.add(changes, self.streams)
         except UsageError as error:
             # Part of the commit may have been taken in: nothing may be written any more.
             self.progress.fail(error)
             raise
-        self.staged_commit = self.pending.commit = commit
-        self.pending.turn = turn
+        self.staged_commit = pending.commit = commit
+        pending.turn = turn
 
     async def write(self, *, even_empty: bool = False) -> None:
         """Write all that is staged as one entry; on return it is durable.
@@ -111,6 +112,7 @@ class EntryWriter:
             if self.pending.changes or even_empty:
                 await self._write(self._take())
             else:
+                self.pending.trigger = ""
                 self.progress.advance(self.pending.commit)
 
     async def write_base(self, facts: BaseFacts, trigger: str) -> CheckpointInfo:

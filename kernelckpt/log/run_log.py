@@ -90,7 +90,7 @@ class RunLog:
             encode=encode,
             codec=codec,
         )
-        self._wake = anyio.Event()
+        self._idle: anyio.Event | None = None
         self._stopped: anyio.Event | None = None
         self._closing = False
 
@@ -215,7 +215,8 @@ class RunLog:
         if trigger != pending.trigger:
             _check_trigger(trigger)
             pending.trigger = trigger
-        self._wake.set()
+        if self._idle is not None:
+            self._go_on()
 
     async def run(self) -> None:
         """Write whenever asked, until `aclose`; to be run once, beside the client's work.
@@ -231,12 +232,19 @@ class RunLog:
         self._stopped = anyio.Event()
         try:
             while not self._closing:
-                await self._wake.wait()
-                self._wake = anyio.Event()
                 if self._writer.pending.trigger:
                     await self._writer.write()
+                else:
+                    self._idle = anyio.Event()
+                    await self._idle.wait()
         finally:
             self._stopped.set()
+
+    def _go_on(self) -> None:
+        """Wake the background writer, if it waits until it is asked."""
+        if self._idle is not None:
+            self._idle.set()
+            self._idle = None
 
     async def wait_durable(self, commit: int) -> None:
         """Return when everything up to this commit is durable.
@@ -311,7 +319,7 @@ class RunLog:
         if self._closing:
             return
         self._closing = True
-        self._wake.set()
+        self._go_on()
         try:
             if self._stopped is not None:
                 await self._stopped.wait()

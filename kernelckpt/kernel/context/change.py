@@ -8,6 +8,13 @@ from kernelckpt.kernel.turn.staged import Staged
 
 def apply_context(state: KernelState, task_id: str, staged: Staged) -> None:
     """Apply what is staged for a context over what it is by now; the caller commits."""
+    if staged.changes_context:
+        _apply_changes(state, task_id, staged)
+    for partition, items in staged.messages.items():
+        state.append(task_id, partition, items)
+
+
+def _apply_changes(state: KernelState, task_id: str, staged: Staged) -> None:
     cell = state.cell(task_id)
     before = cell.context
     after = staged.context_after(before)
@@ -17,8 +24,6 @@ def apply_context(state: KernelState, task_id: str, staged: Staged) -> None:
         state.put(("context", task_id, 0), after)
     if staged.history is not None:
         state.append(task_id, "history", staged.history)
-    for partition, items in staged.messages.items():
-        state.append(task_id, partition, items)
     if staged.meter:
         state.put(("meter", task_id, 0), staged.meter_after(cell.meter))
     for number in sorted(staged.dropped_spools):

@@ -32,6 +32,8 @@ class _Asked(msgspec.Struct, frozen=True):
 
 
 _NOTHING = _Asked()
+_JUDGED = (ending.Rollback, ending.Join, ending.Request)
+"""Endings that may come to nothing; the others are committed as they are."""
 
 
 def commit_turn(core: Core, row: Tcb, staged: Staged, what_next: ending.Next) -> None:
@@ -47,6 +49,9 @@ def commit_turn(core: Core, row: Tcb, staged: Staged, what_next: ending.Next) ->
         TaskMismatchError: a spawned id was taken meanwhile; nothing was changed.
         UnknownTaskError: a child to be joined was forgotten meanwhile; nothing was changed.
     """
+    if not staged.spawns and not isinstance(what_next, _JUDGED):
+        _commit(core, row, staged, what_next, _NOTHING.gated)
+        return
     if isinstance(what_next, ending.Rollback):
         core.events.emit("discarded", row.id, row.budget.turns + 1)
         undo_turn(core, row, what_next.reason)

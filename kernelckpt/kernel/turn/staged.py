@@ -41,6 +41,13 @@ class Staged:
         nothing = nothing and not (self.events or self.spawns or self.read or self.effects)
         return nothing and self.value is None and self.history is None
 
+    @property
+    def changes_context(self) -> bool:
+        """Whether it changes more of a context than by new messages."""
+        if self.plan or self.context or self.meter or self.events or self.dropped_spools:
+            return True
+        return self.history is not None
+
     def append(self, partition: str, *items: bytes) -> None:
         """Stage encoded messages for a partition."""
         self.messages.setdefault(partition, []).extend(items)
