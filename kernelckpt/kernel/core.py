@@ -142,14 +142,16 @@ class Core:
 
     def can_run(self, row: Tcb) -> bool:
         """Whether the kernel itself has something to do for it now: a turn, or its tool calls."""
-        if row.state.kind is StateKind.BLOCKED:
+        kind, deferred_until = row.state.kind, row.deferred_until
+        if kind is StateKind.BLOCKED:
             return row.wait is not None and row.wait.kind is WaitKind.TOOL
-        return row.is_runnable_at(None if row.deferred_until is None else self.clock.wall_ms())
+        return kind is StateKind.READY and (deferred_until is None or deferred_until <= self.clock.wall_ms())
 
     def go_on(self, row: Tcb) -> None:
         """Have a task go on to its next turn whose row is that of a turn that has just ended."""
         self.state.put_row(row)
-        self.push(row.id)
+        if row.id not in self.active:
+            self.push(row.id)
 
     def wake(self, row: Tcb, *, approved: Sequence[str] = (), denied: Sequence[str] = ()) -> None:
         """End a task's wait: to its tool calls if some are open, else to its next turn."""

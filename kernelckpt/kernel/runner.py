@@ -168,8 +168,10 @@ class Runner:
         self._scopes[row.id] = scope
         try:
             returned = await tell_first_wait(program.fn(turn), turn.show_begun)
-            now = self._in_turn(row.id)
-            if now is None or scope.cancel_called or (turn.has_waited and is_cancelled()):
+            now = core.state.table.get(row.id)
+            if now is None or now.state.kind is not StateKind.RUNNING or scope.cancel_called:
+                self._discard(row)
+            elif turn.has_waited and is_cancelled():
                 self._discard(row)  # though the program caught its cancellation
             elif not turn.is_plain and (turn.gated or turn.leaves_calls()):
                 self._suspend(row, turn)

@@ -96,8 +96,7 @@ class BudgetLedger(Record, frozen=True, gc=False):
             now_ms: the clock that `started_at_ms` goes by; None leaves working time out.
             wall_ms: the wall clock; None leaves the deadline out.
         """
-        limits = self.limits
-        tokens = self.total_tokens + self.children_tokens
+        limits, tokens = self.limits, self.total_tokens + self.children_tokens
         label = limits.should_terminate(self.turns, tokens, now_ms, self.started_at_ms)
         if label is None and limits.max_cost_micros is not None:
             label = self.overspent
