@@ -21,9 +21,9 @@ class Reached(Struct, frozen=True):
 
 def reached(core: Core, row: Tcb) -> Reached | None:
     """The limit by which a task ends now, if there is one."""
-    budget = row.budget
-    now = None if budget.limits.max_wall_ms is None else clock_ms(core, budget.limits)
-    wall = core.clock.wall_ms() if budget.limits.has_deadline() else None
+    budget, limits = row.budget, row.budget.limits
+    now = None if limits.max_wall_ms is None else clock_ms(core, limits)
+    wall = core.clock.wall_ms() if limits.has_deadline() else None
     label = budget.exceeded(now, wall)
     if label is not None:
         return Reached(label, row.id)

@@ -207,7 +207,7 @@ class Runner:
             wait=None,
             deferred_until=None,
         )
-        return core.state.put_row(begun)
+        return core.state.begin_turn(begun)
 
     def _in_turn(self, task_id: str) -> Tcb | None:
         row = self._core.state.table.get(task_id)

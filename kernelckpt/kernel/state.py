@@ -134,6 +134,13 @@ class KernelState:
             self._on_deadline()
         return row
 
+    def begin_turn(self, row: Tcb) -> Tcb:
+        """Set the row of a task whose turn begins, which says nothing new but that; the row as it is kept."""
+        if self.redactor.acts or not self.table.begin(row):
+            return self.put_row(row)
+        self._rows[row.id] = row
+        return row
+
     def note(self, event: LoggedEvent) -> None:
         """Add an event to the event log, with its category; the next commit holds it.
 

@@ -58,6 +58,14 @@ class TaskTable:
         self._index(slot, row, old)
         return old, True
 
+    def begin(self, row: Tcb) -> bool:
+        """Show a task as being in a turn; False if that may change its place in an index: `put` is needed."""
+        slot = self._slots[row.id]
+        if slot.is_timed or self._asked:
+            return False
+        slot.row = row
+        return True
+
     def adopt(self, other: TaskTable) -> None:
         """Become another table, which nobody may use any more; who looks at this one sees its rows."""
         self.__dict__.clear()

@@ -31,6 +31,9 @@ class TableView(TaskTable):
     def put(self, row: Tcb) -> tuple[Tcb | None, bool]:  # noqa: D102
         raise UsageError(f"{row.id!r} cannot be put into a kernel's table", hint="use kernel.submit")
 
+    def begin(self, row: Tcb) -> bool:  # noqa: D102
+        return self.put(row)[1]
+
     def remove(self, task_id: str) -> Tcb | None:  # noqa: D102
         raise UsageError(f"{task_id!r} cannot be taken out of a kernel's table", hint="use kernel.forget")
 

@@ -32,6 +32,11 @@ class Redactor:
         self._keep = None if redaction is None else Walk(redaction, refuses=False)
         self._admit = None if redaction is None else Walk(redaction, refuses=True)
 
+    @property
+    def acts(self) -> bool:
+        """Whether anything is secret."""
+        return self._keep is not None
+
     def text(self, text: str) -> str:
         """A text without secrets."""
         return text if self._redaction is None else self._redaction.text(text)
