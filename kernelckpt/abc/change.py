@@ -10,20 +10,20 @@ Key: TypeAlias = tuple[str, str, int]
 """What a record is kept under: (kind, task, n). `task` is "" for records of the whole kernel."""
 
 
-class Put(Struct, frozen=True):
+class Put(Struct, frozen=True, gc=False):
     """A record is set: a frozen struct, or its encoded bytes."""
 
     key: Key
     record: Struct | bytes
 
 
-class Remove(Struct, frozen=True):
+class Remove(Struct, frozen=True, gc=False):
     """A record, or a whole stream, is gone."""
 
     key: Key
 
 
-class Append(Struct, frozen=True):
+class Append(Struct, frozen=True, gc=False):
     """Encoded items are added to the stream `key` (its n is the generation), from index `start` on."""
 
     key: Key
@@ -34,7 +34,7 @@ class Append(Struct, frozen=True):
 Change: TypeAlias = Put | Remove | Append
 
 
-class Commit(Struct, frozen=True):
+class Commit(Struct, frozen=True, gc=False):
     """One synchronous change of kernel state.
 
     Attributes:

@@ -99,8 +99,9 @@ class CheckpointHook(Hook):
             on_corruption: "refuse" to start on a damaged run, or "fall_back" to its last good checkpoint.
             owner_wait: seconds to wait for a living owner of the run to leave.
             takeover: do not wait: fence the living owner.
-            max_ahead: how many commits the kernel may be ahead of the storage before turns wait; 0: no turn
-                begins before the last one is durable.
+            max_ahead: how many commits the kernel may be ahead of the storage before turns wait; those that
+                are let go together may exceed it by a commit each. 0: no turn begins before the last one is
+                durable.
             max_consecutive_failures: failed saves in a row after which the kernel is halted.
             keys: encrypts what is written, with the key that is active then; a run that is not encrypted with
                 one of them is refused.

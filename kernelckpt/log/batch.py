@@ -12,16 +12,12 @@ from kernelckpt.errors import UsageError
 from kernelckpt.log.stream_references import StreamReferences
 
 
-class PendingItems:
-    """Items appended to one stream, from index `start` on."""
+class PendingItems(Struct, gc=False, eq=False):
+    """Items for one stream, from index `start` on; a stream that is removed meanwhile is another one."""
 
-    __slots__ = ("items", "start", "stream")
-
-    def __init__(self, stream: StreamReferences, start: int, items: list[bytes]) -> None:
-        """Items for a stream; a stream that is removed meanwhile is another object."""
-        self.stream = stream
-        self.start = start
-        self.items = items
+    stream: StreamReferences
+    start: int
+    items: list[bytes]
 
 
 class Batch:

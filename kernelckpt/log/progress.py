@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from itertools import count
 
 import anyio
 
@@ -20,22 +19,22 @@ class Progress:
         """Nothing is durable, nobody waits."""
         self.durable = 0
         self.failure: BaseException | None = None
-        self._waiters: list[tuple[int, int, anyio.Event]] = []
-        self._order = count()
+        self._awaited: list[int] = []
+        self._events: dict[int, anyio.Event] = {}
 
     def advance(self, commit: int) -> None:
         """Everything up to this commit is durable."""
         self.durable = max(self.durable, commit)
-        while self._waiters and self._waiters[0][0] <= self.durable:
-            heapq.heappop(self._waiters)[2].set()
+        while self._awaited and self._awaited[0] <= self.durable:
+            self._events.pop(heapq.heappop(self._awaited)).set()
 
     def fail(self, error: BaseException) -> None:
         """No further commit will be durable; the first reason given stays."""
         if self.failure is None:
             self.failure = error
-        for _, _, event in self._waiters:
+        for event in self._events.values():
             event.set()
-        self._waiters = []
+        self._awaited, self._events = [], {}
 
     def check(self) -> None:
         """Raise the failure, if there is one."""
@@ -47,8 +46,10 @@ class Progress:
         if commit <= self.durable:
             return
         self.check()
-        event = anyio.Event()
-        heapq.heappush(self._waiters, (commit, next(self._order), event))
+        event = self._events.get(commit)
+        if event is None:
+            event = self._events[commit] = anyio.Event()
+            heapq.heappush(self._awaited, commit)
         await event.wait()
         if commit > self.durable:
             self.check()

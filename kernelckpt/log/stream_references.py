@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from msgspec import Struct, field
+
 from kernelckpt.codec.change import Reference, encode_reference
 
 
-class StreamReferences:
+class StreamReferences(Struct, gc=False, eq=False):
     """The references of one stream, and how far it is staged and durable.
 
     Attributes:
@@ -14,13 +16,9 @@ class StreamReferences:
         staged: how many items the client has appended.
     """
 
-    __slots__ = ("durable", "packed", "staged")
-
-    def __init__(self, packed: bytes = b"", items: int = 0) -> None:
-        """A stream with so many items, which lie where the references say."""
-        self.packed = bytearray(packed)
-        self.durable = items
-        self.staged = items
+    packed: bytearray = field(default_factory=bytearray)
+    durable: int = 0
+    staged: int = 0
 
     def add(self, reference: Reference, end: int) -> None:
         """Note a durable frame whose items end before index `end`."""

@@ -373,8 +373,8 @@ LOG = (
     Mutant(
         name="who waits for a commit is not told that it is durable",
         file="log/progress.py",
-        old="heapq.heappop(self._waiters)[2].set()",
-        new="heapq.heappop(self._waiters)",
+        old="self._events.pop(heapq.heappop(self._awaited)).set()",
+        new="self._events.pop(heapq.heappop(self._awaited))",
         tests=(WRITING + "waiters_share_one_append",),
         hangs=True,
     ),
