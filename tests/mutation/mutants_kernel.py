@@ -171,8 +171,8 @@ KERNEL = (
     Mutant(
         name="who asked a hook that failed is not told",
         file=POINTS,
-        old='raise SchedulerStopped("the kernel was halted by a hook") from error',
-        new="return",
+        old="await each\n        except Exception as error:\n            raise self._halted(error) from error",
+        new="await each\n        except Exception as error:\n            self._halted(error)",
         tests=(STOP + "what_was_not_durable_when_the_kernel_halted_is_not_acknowledged",),
         equivalent="the kernel looks itself whether it was halted, before it acknowledges and before a turn",
     ),
@@ -273,8 +273,8 @@ KERNEL = (
     Mutant(
         name="a rerun that ends without a call is not held up",
         file=RUNNER,
-        old="elif turn.gated or turn.leaves_calls():",
-        new="elif turn.gated:",
+        old="(turn.gated or turn.leaves_calls())",
+        new="turn.gated",
         tests=(IDENTITY + "a_path_that_leaves_a_call_out_waits_for_a_human",),
     ),
     Mutant(
@@ -295,8 +295,8 @@ KERNEL = (
     Mutant(
         name="a turn becomes two commits",
         file=COMMIT,
-        old="apply_context(core.state, task_id, staged)",
-        new="apply_context(core.state, task_id, staged)\n    core.state.commit()",
+        old="apply_context(state, task_id, staged)",
+        new="apply_context(state, task_id, staged)\n    state.commit()",
         tests=(TURN + "what_is_staged_is_applied_in_one_commit",),
     ),
     Mutant(
@@ -423,7 +423,7 @@ KERNEL = (
     Mutant(
         name="a turn begins before its context is read",
         file=RUNNER,
-        old="if task_id in self._core.contexts:",
+        old="if task_id in core.contexts:",
         new="if False:",
         tests=(CONTEXTS + "a_turn_waits_for_its_context_which_is_read_next",),
     ),
