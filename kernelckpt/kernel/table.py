@@ -59,11 +59,13 @@ class TaskTable:
         return old, True
 
     def begin(self, row: Tcb) -> bool:
-        """Show a task as being in a turn; False if that may change its place in an index: `put` is needed."""
-        slot = self._slots[row.id]
-        if slot.is_timed or self._asked:
+        """Show a task as being in a turn, which moves it in no index that is always kept.
+
+        False if others are kept, and nothing was done: `put` is needed.
+        """
+        if self._asked:
             return False
-        slot.row = row
+        self._slots[row.id].row = row
         return True
 
     def adopt(self, other: TaskTable) -> None:

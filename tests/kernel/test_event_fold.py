@@ -20,7 +20,7 @@ from kernelckpt import (
     Urgency,
     WaitReason,
 )
-from kernelckpt.abc import Append, Put
+from kernelckpt.abc import Append, Put, Remove
 from kernelckpt.codec.record import decode_record, encode_record
 from kernelckpt.errors import DecodeError
 from kernelckpt.kernel.events import event_stream
@@ -356,6 +356,21 @@ def test_a_commit_costs_the_same_however_old_the_run_is_and_however_many_childre
     assert sum(kept) < 60_000
     crowded, _ = commit_sizes(children=2000, events=5000)
     assert max(crowded[1000:]) <= max(sizes) + 16
+
+
+def test_what_is_forgotten_in_the_commit_that_changed_it_stays_gone():
+    commits = []
+    state = KernelState(commits.append)
+    state.put_row(Tcb("a"))
+    state.commit()
+    state.put_row(replace(state.row("a"), attempt=3))
+    state.forget("a")
+    assert state.uncommitted
+    state.commit()
+    assert [type(change) for change in commits[1].changes] == [Remove]
+    state.put_row(Tcb("a"))
+    state.commit()
+    assert [change.record for change in commits[2].changes] == [Tcb("a")]
 
 
 def test_a_row_that_only_spends_costs_the_log_nothing():

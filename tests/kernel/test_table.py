@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec.structs import replace
 
+from kernelckpt.kernel.state import KernelState
 from kernelckpt.kernel.table import TaskTable
 from kernelckpt.model.budget import BudgetLedger, SchedulerBudget
 from kernelckpt.model.process import ProcessState
@@ -169,6 +170,21 @@ def test_the_size_of_the_table_does_not_matter(size):
     assert calls_of(work) < 100 * 100
 
 
+def in_turn(row, started_at_ms):
+    """The row of a task whose turn begins."""
+    budget = replace(row.budget, started_at_ms=started_at_ms)
+    return replace(row, state=TaskState.RUNNING, budget=budget, wait=None, deferred_until=None)
+
+
+def test_a_task_whose_turn_begins_is_found_when_its_time_is_used_up():
+    state = KernelState(lambda commit: None)
+    row = state.put_row(Tcb.root("a", SchedulerBudget(max_wall_ms=5)))
+    assert state.table.first_exceeded(100) is None
+    state.begin_turn(in_turn(row, started_at_ms=10))
+    assert state.table.first_exceeded(14) is None
+    assert ids([state.table.first_exceeded(15)]) == ["a"]
+
+
 STATES = st.sampled_from([TaskState.READY, TaskState.RUNNING, TaskState.BLOCKED, TaskState.SUSPENDED, DONE])
 CLOCK = st.none() | st.integers(0, 12)
 LEDGERS = st.builds(
@@ -201,6 +217,15 @@ class TableMachine(RuleBasedStateMachine):
     def insert(self, row):
         self.table.insert(row)
         self.rows[row.id] = row
+
+    @precondition(lambda self: any(row.is_runnable_at(12) for row in self.rows.values()))
+    @rule(data=st.data())
+    def begin(self, data):
+        row = data.draw(st.sampled_from([row for row in self.rows.values() if row.is_runnable_at(12)]))
+        begun = in_turn(row, started_at_ms=data.draw(st.integers(0, 6)))
+        if not self.table.begin(begun):
+            self.table.insert(begun)
+        self.rows[row.id] = begun
 
     @rule(task_id=st.sampled_from("abcdefgh"))
     def remove(self, task_id):

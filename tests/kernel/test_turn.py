@@ -7,6 +7,7 @@ from kernel_kit import Recorder, kernel_of, settle, texts
 
 from kernelckpt import Message, PlanStep, SchedulerBudget, ToolCall
 from kernelckpt.errors import InvalidValueError, UsageError
+from kernelckpt.model.task_state import TaskState
 
 
 async def run_once(program, **settings):
@@ -97,6 +98,37 @@ async def test_what_is_staged_is_applied_in_one_commit():
     assert len(ended) == 2
     kinds = sorted({change.key[0] for change in ended[0].changes})
     assert kinds == ["context", "history", "kernel", "knowledge", "state", "system", "task"]
+
+
+async def test_a_commit_holds_a_row_once_as_it_is_by_then():
+    recorder = Recorder()
+
+    async def program(turn):
+        turn.say("on we go")
+        if turn.number == 3:
+            return turn.complete()
+        row = turn.deps["kernel"].tasks.get("t")
+        assert (row.state, row.attempt) == (TaskState.RUNNING, 1), "it sees itself at work"
+        if turn.number == 2:
+            await settle()
+        return None
+
+    deps = {}
+    async with kernel_of({"p": program}, hooks=[recorder], deps=deps) as kernel:
+        deps["kernel"] = kernel
+        await kernel.submit("p", task_id="t")
+        await kernel.join("t")
+    rows = [
+        [change.record for change in commit.changes if change.key == ("task", "t", 0)]
+        for commit in recorder.commits
+    ]
+    assert [[(row.state.kind, row.budget.turns) for row in found] for found in rows if found] == [
+        [("ready", 0)],
+        [("ready", 1)],
+        [("running", 1)],
+        [("ready", 2)],
+        [("done", 3)],
+    ]
 
 
 async def test_state_set_in_a_turn_is_read_back_in_it():
@@ -223,8 +255,9 @@ async def test_what_is_read_from_the_kernel_and_mutated_does_not_change_the_stat
 async def test_the_table_is_there_to_look_at():
     kernel, _ = await run_once(lambda_program)
     row = kernel.tasks.get("t")
-    with pytest.raises(UsageError, match="submit"):
-        kernel.tasks.insert(row)
+    for change in (kernel.tasks.insert, kernel.tasks.put, kernel.tasks.begin):
+        with pytest.raises(UsageError, match="submit"):
+            change(row)
     with pytest.raises(UsageError, match="forget"):
         kernel.tasks.remove("t")
     assert len(kernel.tasks) == 1

@@ -1,5 +1,7 @@
 """The writer: group commit, failures restated, answers lost, fencing, cancellation."""
 
+import asyncio
+
 import anyio
 import pytest
 from log_kit import RUN, ScriptedStorage, state_of
@@ -53,6 +55,29 @@ async def test_waiters_share_one_append(client, storage):
         await client.log.aclose()
     assert sorted(woken) == list(range(1, 21))
     assert len(storage.appended) == 1
+
+
+async def test_the_writer_rests_when_it_is_asked_with_nothing_staged(client, storage, monkeypatch):
+    loop = asyncio.get_running_loop()
+    begun = []
+    call_soon = loop.call_soon
+    async with anyio.create_task_group() as group:
+        group.start_soon(client.log.run)
+        client.put("a", b"1")
+        await client.log.wait_durable(client.commit)
+        client.log.request_flush("turn")
+        await asyncio.sleep(0)
+        monkeypatch.setattr(loop, "call_soon", lambda *a, **k: begun.append(a) or call_soon(*a, **k))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(begun) < 110, "nobody but this test asks for the loop"
+        monkeypatch.undo()
+        client.put("a", b"2")
+        client.log.request_flush("signal")
+        await client.log.wait_durable(client.commit)
+        assert client.log.newest.trigger == "signal"
+        await client.log.aclose()
+    assert len(storage.appended) == 2
 
 
 async def test_waiting_without_the_background_writer_writes(client, storage):

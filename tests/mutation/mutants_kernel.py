@@ -293,6 +293,24 @@ KERNEL = (
     ),
     # commits
     Mutant(
+        name="a row that was forgotten is put by the commit that forgets it",
+        file=STATE,
+        old="self._rows.pop(task, None)",
+        new="pass",
+        tests=(
+            "tests/kernel/test_event_fold.py::test_what_is_forgotten_in_the_commit_that_changed_it_stays_gone",
+        ),
+    ),
+    Mutant(
+        name="the wall time of a task whose first turn begins is not looked at",
+        file="kernel/table.py",
+        old="if self._asked:",
+        new="if False:",
+        tests=(
+            "tests/kernel/test_table.py::test_a_task_whose_turn_begins_is_found_when_its_time_is_used_up",
+        ),
+    ),
+    Mutant(
         name="a turn becomes two commits",
         file=COMMIT,
         old="apply_context(state, task_id, staged)",

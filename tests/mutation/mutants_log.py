@@ -251,6 +251,13 @@ LOG = (
         tests=(ROUND_TRIP + "appends_are_idempotent_and_leave_no_gap",),
     ),
     Mutant(
+        name="what asked for an entry goes on asking though there was nothing to write",
+        file=WRITER,
+        old='self.pending.trigger = ""',
+        new="pass",
+        tests=(WRITING + "the_writer_rests_when_it_is_asked_with_nothing_staged",),
+    ),
+    Mutant(
         name="items that a stream has are appended again",
         file=BATCH,
         old="items = items[known:]",
