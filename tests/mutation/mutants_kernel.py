@@ -2,6 +2,7 @@
 
 from mutant import Mutant
 
+_FAILED = "        except Exception as error:\n            "
 HOOK, POINTS, HOST = "checkpoint/hook.py", "kernel/hook_points.py", "kernel/host.py"
 MISSING, UNREAD = "kernel/missing.py", "log/unread_streams.py"
 PERFORMER, COMMIT = "kernel/calls/performer.py", "kernel/turn/commit.py"
@@ -171,8 +172,8 @@ KERNEL = (
     Mutant(
         name="who asked a hook that failed is not told",
         file=POINTS,
-        old="await each\n        except Exception as error:\n            raise self._halted(error) from error",
-        new="await each\n        except Exception as error:\n            self._halted(error)",
+        old="await each\n" + _FAILED + "raise self._halted(error) from error",
+        new="await each\n" + _FAILED + "self._halted(error)",
         tests=(STOP + "what_was_not_durable_when_the_kernel_halted_is_not_acknowledged",),
         equivalent="the kernel looks itself whether it was halted, before it acknowledges and before a turn",
     ),
