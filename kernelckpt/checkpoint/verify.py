@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from kernelckpt.abc import Key, StorageBackend
 from kernelckpt.checkpoint.finding import Finding, FindingKind
 from kernelckpt.checkpoint.rehearsal import check_scheduler
+from kernelckpt.checkpoint.remembering import RememberingStorage
 from kernelckpt.checkpoint.state_check import StateCheck, check_state
 from kernelckpt.checkpoint.verify_report import VerifyReport
 from kernelckpt.codec.codec import Codec
@@ -53,7 +54,8 @@ async def verify(
             be refused for is found missing: programs, tools, closures, upgrades, phases. No program is run;
             upgrades are tried, in a worker thread. Its hooks are left alone.
         all_checkpoints: whether the state of each checkpoint that can be restored is checked like that of
-            the last. Each is read from its base on, so that this takes far longer.
+            the last. Each is put together from its base on, so that this takes far longer; what is read for
+            one is remembered for the others, up to 64 MiB.
         on_progress: told after each step.
         keys: those it is encrypted with; with keys, what is not encrypted is refused.
 
@@ -65,6 +67,8 @@ async def verify(
         StorageError: the storage cannot be used.
     """
     check_scheduler(scheduler)
+    if all_checkpoints:
+        storage = RememberingStorage(storage)
     verification = _Verification(storage, run_id, scheduler, on_progress, Codec(keys))
     return await verification.run(at, all_checkpoints=all_checkpoints)
 

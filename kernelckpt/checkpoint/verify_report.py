@@ -23,7 +23,7 @@ class VerifyReport(Struct, frozen=True, kw_only=True):
         turn: kernel turns so far.
         total_tokens: tokens spent so far.
         cost_micros: money spent so far.
-        bytes_read: how much was read.
+        bytes_read: how much was read and checked; what several states rest on, once for each of them.
         findings: what is wrong.
         notes: what is not wrong, but worth knowing.
     """

@@ -104,7 +104,7 @@ def _print(report: VerifyReport, limit: int, *, every: bool) -> None:
         f"{counted(report.checkpoints, 'checkpoint')}, {counted(report.states, 'state')} checked, "
         f"{counted(report.bases, 'base')} compared, "
         f"{counted(report.records, 'record')}, {counted(report.messages, 'message')}, "
-        f"{size_text(report.bytes_read)} read"
+        f"{size_text(report.bytes_read)} read and checked"
     )
     typer.echo(
         f"{counted(report.tasks, 'task')}, {report.live:,} of them live; turn {report.turn:,}, "

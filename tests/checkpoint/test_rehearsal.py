@@ -40,11 +40,13 @@ from kernelckpt import (
     verify,
 )
 from kernelckpt.abc import Put
+from kernelckpt.checkpoint.remembering import RememberingStorage
 from kernelckpt.checkpoint.verify import FindingKind
 from kernelckpt.errors import RestoreError, UsageError
 from kernelckpt.model.kernel import KernelTotals, Value
 from kernelckpt.model.milestone import MilestoneProgress
 from kernelckpt.model.request import OpenRequest
+from kernelckpt.storage import MeteredStorage
 
 RESULT = LoopResult(TerminationReason.COMPLETED)
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -268,6 +270,29 @@ async def test_every_checkpoint_up_to_one():
     assert (report.ok, report.states) == (True, 1)
     report = await verify(storage, RUN, 3, all_checkpoints=True)
     assert [found.checkpoint for found in report.findings] == [2]
+
+
+async def test_each_entry_is_fetched_once_however_many_states_rest_on_it():
+    _, storage = new_storage()
+    await three_states(storage)
+    metered = MeteredStorage(storage)
+    report = await verify(metered, RUN, all_checkpoints=True)
+    assert (report.states, report.checkpoints) == (5, 5)
+    assert metered.stats["read"].calls == 5
+    assert report.bytes_read > metered.stats["read"].read + metered.stats["read_blob"].read
+
+
+async def test_what_is_remembered_is_bounded():
+    class Reads(MemoryStorage):
+        async def read(self, run_id, epoch, sequence, *, offset=0, length=None):
+            self.asked = [*getattr(self, "asked", []), sequence]
+            return bytes(10)
+
+    storage = Reads()
+    remembering = RememberingStorage(storage, limit=25)
+    for sequence in (1, 2, 1, 3, 1, 2, 3):
+        assert await remembering.read(RUN, 1, sequence) == bytes(10)
+    assert storage.asked == [1, 2, 3, 2, 3], "the two that were asked for last are at hand"
 
 
 async def test_damage_is_named_once():

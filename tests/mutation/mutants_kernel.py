@@ -312,6 +312,16 @@ KERNEL = (
         ),
     ),
     Mutant(
+        name="every state that is checked is fetched anew",
+        file="checkpoint/verify.py",
+        old="storage = RememberingStorage(storage)",
+        new="pass",
+        tests=(
+            "tests/checkpoint/test_rehearsal.py"
+            "::test_each_entry_is_fetched_once_however_many_states_rest_on_it",
+        ),
+    ),
+    Mutant(
         name="a turn becomes two commits",
         file=COMMIT,
         old="apply_context(state, task_id, staged)",
