@@ -3,6 +3,7 @@
 from mutant import Mutant
 
 _FAILED = "        except Exception as error:\n            "
+_ONCE = "test_each_entry_is_fetched_once_however_many_states_rest_on_it"
 HOOK, POINTS, HOST = "checkpoint/hook.py", "kernel/hook_points.py", "kernel/host.py"
 MISSING, UNREAD = "kernel/missing.py", "log/unread_streams.py"
 PERFORMER, COMMIT = "kernel/calls/performer.py", "kernel/turn/commit.py"
@@ -316,10 +317,7 @@ KERNEL = (
         file="checkpoint/verify.py",
         old="storage = RememberingStorage(storage)",
         new="pass",
-        tests=(
-            "tests/checkpoint/test_rehearsal.py"
-            "::test_each_entry_is_fetched_once_however_many_states_rest_on_it",
-        ),
+        tests=("tests/checkpoint/test_rehearsal.py::" + _ONCE,),
     ),
     Mutant(
         name="a turn becomes two commits",
