@@ -58,7 +58,7 @@ class Core:
         self.clock = clock
         self.settings = settings
         self.redactor = Redactor(settings.redaction)
-        self.events = EventBus(self.redactor.shown)
+        self.events = EventBus(settings.run_id, self.redactor.shown)
         self.state = KernelState(on_commit, self.redactor, self._rearm)
         self.router = SignalRouter(settings.queue_capacity())
         self.ready: deque[str] = deque()

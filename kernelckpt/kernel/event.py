@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
@@ -11,6 +12,8 @@ import anyio
 from msgspec import Struct, field
 
 _BACKLOG = 10_000
+
+_log = logging.getLogger("kernelckpt")
 
 
 class KernelEvent(Struct, frozen=True):
@@ -37,8 +40,9 @@ class KernelEvent(Struct, frozen=True):
 class EventBus:
     """Hands events to listeners; a slow listener loses the oldest and is told so."""
 
-    def __init__(self, shown: Callable[[Any], Any] = lambda value: value) -> None:
+    def __init__(self, run_id: str, shown: Callable[[Any], Any] = lambda value: value) -> None:
         """`shown` gives what listeners are shown of a value."""
+        self._run_id = run_id
         self._shown = shown
         self._listeners: dict[ref[Listener], None] = {}  # one that nobody iterates any more is forgotten
         self._closed = False
@@ -52,9 +56,12 @@ class EventBus:
             listener.push(event)
 
     def alarm(self, kind: str, **data: Any) -> None:
-        """Tell every listener of a trouble of the kernel, ahead of what is not durable yet."""
+        """Log a trouble of the kernel, and tell every listener of it ahead of what is not durable yet."""
+        shown = self._all_shown(data)
+        facts = ", ".join(f"{name}: {value}" for name, value in shown.items())
+        _log.warning("run %r: %s (%s)", self._run_id, kind.replace("_", " "), facts)
         for listener in self._all():
-            listener.alarm(KernelEvent(kind, data=self._all_shown(data)))
+            listener.alarm(KernelEvent(kind, data=dict(shown)))
 
     def _all_shown(self, data: dict[str, Any]) -> dict[str, Any]:
         return {name: self._shown(value) for name, value in data.items()}

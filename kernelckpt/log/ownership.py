@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 
 import anyio
@@ -10,6 +11,8 @@ import anyio
 from kernelckpt.abc import Claim, Clock, StorageBackend
 from kernelckpt.errors import KernelCkptError, RunOwnedError
 from kernelckpt.log.unfinished_copy import refuse_unfinished
+
+_log = logging.getLogger("kernelckpt")
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
@@ -31,10 +34,13 @@ async def acquire(
         await refuse_unfinished(storage, run_id)  # an owner's epoch would keep the copy from going on
         try:
             return await _claim(storage, run_id, holder, takeover=takeover)
-        except RunOwnedError:
+        except RunOwnedError as error:
             left = patience - clock.monotonic()
             if left <= 0:
                 raise
+            if pause == _FIRST_PAUSE:
+                text = "run %r: its owner is alive (%s); waiting up to %.3g s for it to leave"
+                _log.warning(text, run_id, error.holder, left)
             await clock.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -28,7 +28,7 @@ async def heard(kernel, kind, found):
             found.append(event.data)
 
 
-async def test_a_failed_save_is_told_and_tried_again_and_nothing_is_lost():
+async def test_a_failed_save_is_told_and_tried_again_and_nothing_is_lost(caplog):
     storage, clock, told = GatedStorage(), ManualClock(), []
     kernel, hook = make(storage, {"count": count}, clock=clock)
     async with kernel:
@@ -40,6 +40,9 @@ async def test_a_failed_save_is_told_and_tried_again_and_nothing_is_lost():
         assert not submitting.done()
         assert [fact["consecutive"] for fact in told] == [1]
         assert "make room" in told[0]["error"]
+        assert caplog.messages == [
+            f"run 'run': checkpoint failed (error: {told[0]['error']}, consecutive: 1)"
+        ]
         await pass_time(clock, 60)
         assert [fact["consecutive"] for fact in told] == [1, 2]
         assert (await submitting) == "c"

@@ -6,7 +6,7 @@ import anyio
 import pytest
 from kernel_kit import Recorder, kernel_of, settle
 
-from kernelckpt import Program, Retry, SchedulerBudget, tool
+from kernelckpt import Program, Redaction, Retry, SchedulerBudget, tool
 from kernelckpt.errors import UsageError
 from kernelckpt.testing import ManualClock
 
@@ -48,6 +48,29 @@ async def test_a_turn_that_raises_is_run_again_after_pauses_that_grow():
         assert (result.ok, result.turns_used) == (True, 1)
         assert (row_of(kernel).failed, row_of(kernel).failure, len(begun)) == (0, "", 3)
         assert [message.text for message in kernel.context("t").history] == ["said"]
+
+
+async def test_what_programs_raise_is_logged(caplog):
+    clock, (program, _) = ManualClock(), failing(9)
+    retried = Program(program, retry=Retry(attempts=2, first=2.0))
+    secret = Redaction({"KEY": "s3cret-s3cret"})
+    programs = {"retried": retried, "once": raise_secret}
+    async with kernel_of(programs, clock=clock, redaction=secret) as kernel:
+        await kernel.submit("retried", task_id="t")
+        await clock.advance(100)
+        await kernel.submit("once", task_id="u")
+        await kernel.join()
+    place = "(test_program_retry.py:"
+    assert [message[: message.find(place)] for message in caplog.messages] == [
+        "run 'run': task 't', turn 1: raised (try 1 of 2, again in 2 s): ValueError: no 1 ",
+        "run 'run': task 't', turn 1: failed: ValueError: no 2 ",
+        "run 'run': task 'u', turn 1: failed: ValueError: no [redacted KEY] here ",
+    ]
+    assert {record.name for record in caplog.records} == {"kernelckpt"}
+
+
+async def raise_secret(turn):
+    raise ValueError("no s3cret-s3cret here")
 
 
 async def test_after_the_last_try_the_task_ends_with_what_was_raised():

@@ -212,7 +212,7 @@ async def test_triggers_are_short(client):
         client.log.request_flush("x" * 65)
 
 
-async def test_the_owner_is_waited_for(reopen, other_client, clock):
+async def test_the_owner_is_waited_for(reopen, other_client, clock, caplog):
     first = await reopen()
     second = other_client()
 
@@ -225,6 +225,8 @@ async def test_the_owner_is_waited_for(reopen, other_client, clock):
     assert log.epoch == 2
     assert 1010 <= clock.now < 1012
     assert clock.sleeps[:3] == [0.05, 0.1, 0.2]
+    told = f"run {RUN!r}: its owner is alive (test); waiting up to 30 s for it to leave"
+    assert caplog.messages == [told], "once, however often it is asked"
     await log.aclose()
 
 
