@@ -27,7 +27,11 @@ FRAME_BYTES = 64 * 1024
 """A frame is closed once its payload has this size."""
 
 _JOIN_BYTES = 16 * 1024
-_ONE_CALL_BYTES = _HASH_BYTES = 128 * 1024
+_ONE_CALL_BYTES = 128 * 1024
+_HASH_BYTES = 2047
+"""Hashed at one go: from 2048 bytes on hashlib lets other threads have the interpreter, and until one of them
+gives it back the event loop is held, for longer than the hashing takes."""
+
 _THREAD_BYTES = {False: 256 * 1024, True: 8 * 1024}
 """Payloads from this size on are wrapped beside the event loop; compressing takes longer than encrypting."""
 
@@ -41,10 +45,14 @@ class FramePlace(Struct, frozen=True):
 
 
 class Payload:
-    """The payload of a frame, in pieces: small ones are joined, large ones are kept as they are."""
+    """Bytes in pieces: small ones are joined, large ones are kept as they are.
+
+    Attributes:
+        size: how many bytes.
+    """
 
     def __init__(self) -> None:
-        """An empty payload."""
+        """Nothing yet."""
         self.size = 0
         self._pieces: list[bytes] = []
         self._tail = bytearray()
@@ -54,6 +62,8 @@ class Payload:
         self.size += len(data)
         if len(data) < _JOIN_BYTES:
             self._tail += data
+            if len(self._tail) >= FRAME_BYTES:
+                self._close_tail()
         else:
             self._close_tail()
             self._pieces.append(data)
@@ -87,7 +97,6 @@ class ContainerWriter:
 
     Attributes:
         size: its length so far, in bytes.
-        waiting: bytes not yet taken.
     """
 
     def __init__(
@@ -102,16 +111,20 @@ class ContainerWriter:
             wrapper: wraps payloads; for this container alone.
             bare: write neither the header nor the digest: both are kept elsewhere.
         """
+        self.size = 0
         self._bare = bare
-        written = encode_plain(BARE_HEADER) if bare else header
-        self.size = len(written)
-        self.waiting = len(written)
         self._origin = origin
         self._slice = time_slice
-        self._pieces = [written]
+        self._ready = Payload()
         self._wrapper = wrapper
         self._digest = container_digest(header, wrapper.mac)
         self._frames = 0
+        self._put([encode_plain(BARE_HEADER) if bare else header])
+
+    @property
+    def waiting(self) -> int:
+        """Bytes not yet taken."""
+        return self._ready.size
 
     async def add(self, kind: int, payload: Payload) -> FramePlace:
         """Add a frame; returns where it lies."""
@@ -136,10 +149,9 @@ class ContainerWriter:
         return digest
 
     def take(self) -> list[bytes]:
-        """The pieces that were not taken yet."""
-        pieces, self._pieces = self._pieces, []
-        self.waiting = 0
-        return pieces
+        """The pieces that were not taken yet; few, for a storage handles each of them."""
+        ready, self._ready = self._ready, Payload()
+        return ready.pieces()
 
     async def _wrap(self, kind: int, payload: Payload) -> tuple[int, Sequence[bytes]]:
         """The encoding of a payload, and the pieces to write."""
@@ -155,11 +167,10 @@ class ContainerWriter:
             self._slice.begin()
         return encoding, [data]
 
-    def _put(self, pieces: list[bytes]) -> None:
-        added = sum(map(len, pieces))
-        self.size += added
-        self.waiting += added
-        self._pieces += pieces
+    def _put(self, pieces: Iterable[bytes]) -> None:
+        for piece in pieces:
+            self.size += len(piece)
+            self._ready.add(piece)
 
 
 def _chunks(pieces: Iterable[bytes]) -> Iterable[bytes | memoryview]:

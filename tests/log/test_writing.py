@@ -361,6 +361,39 @@ async def test_large_batches_are_encoded_in_slices(client):
     assert turns > 20
 
 
+async def test_a_large_record_is_hashed_without_giving_the_interpreter_away(reopen):
+    passes = 0
+
+    async def count():
+        nonlocal passes
+        while True:
+            passes += 1
+            await anyio.sleep(0)
+
+    client = await reopen(options=LogOptions(slice_seconds=0.0))
+    client.put("a", bytes(1024 * 1024))
+    async with anyio.create_task_group() as group:
+        group.start_soon(count)
+        await client.flush()
+        group.cancel_scope.cancel()
+    assert passes > 1024 * 1024 // 2048, "hashlib lets other threads in from 2048 bytes on"
+
+
+async def test_what_many_say_reaches_the_storage_in_few_pieces(client, storage):
+    append, pieces = storage.append, []
+
+    async def see_pieces(run_id, epoch, sequence, entry, meta):
+        pieces.extend(entry)
+        await append(run_id, epoch, sequence, entry, meta)
+
+    storage.append = see_pieces
+    for number in range(500):
+        client.say(f"t{number}", b"x" * 1000)
+    await client.flush()
+    assert len(pieces) < 10
+    assert max(map(len, pieces)) < 100_000, "none takes long to copy"
+
+
 async def test_the_cut_is_the_moment_the_batch_was_taken(client, storage):
     rows = [("row", f"t{number}", 0) for number in range(20_000)]
     changed = rows[::100]

@@ -19,7 +19,7 @@ LOG = (
         name="the closing is written before the frames",
         file="log/container_writer.py",
         old="self._put([raw])",
-        new="self._pieces.insert(1, raw)",
+        new="self._ready._tail[:0] = raw",
         tests=(ROUND_TRIP + "what_is_flushed_is_read_back",),
     ),
     Mutant(
