@@ -8,7 +8,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from kernelckpt.abc import Key
-from kernelckpt.codec.change import Reference, encode_remove, put_head
+from kernelckpt.codec.change import Reference, encode_reference, encode_remove, put_head
 from kernelckpt.codec.entry import EntryHeader, EntryMeta, encode_meta
 from kernelckpt.codec.envelope import MAX_PAYLOAD_BYTES, Wrapper
 from kernelckpt.codec.frame import (
@@ -60,7 +60,8 @@ class Attempt(Struct):
         pieces: its bytes.
         meta: its metadata, sealed.
         tip: the end of the chain once it is there.
-        references: for each frame of items: its stream, where it lies, and the index its items end before.
+        references: for each frame of items: its stream, where it lies (encoded, so that little is left to do
+            once the entry is durable), and the index its items end before.
         info: how it will be listed.
         doubtful: an earlier try of these bytes may have succeeded, or may yet.
     """
@@ -69,7 +70,7 @@ class Attempt(Struct):
     pieces: list[bytes]
     meta: bytes
     tip: Tip
-    references: list[tuple[StreamReferences, Reference, int]]
+    references: list[tuple[StreamReferences, bytes, int]]
     info: CheckpointInfo
     doubtful: bool = False
 
@@ -129,7 +130,7 @@ class EntryEncoder:
         )
         origin = entry_origin(position.run_id, position.epoch, position.sequence)
         self._writer = ContainerWriter(origin, encode_plain(self._header), time_slice, wrapper, bare=True)
-        self._references: list[tuple[StreamReferences, Reference, int]] = []
+        self._references: list[tuple[StreamReferences, bytes, int]] = []
 
     async def run(self) -> Attempt:
         """The entry.
@@ -171,7 +172,7 @@ class EntryEncoder:
             epoch, sequence = self._position.epoch, self._position.sequence
             reference = Reference("", epoch, sequence, place.offset, place.length, start, place.tag)
             start += len(items)
-            self._references.append((pending.stream, reference, start))
+            self._references.append((pending.stream, encode_reference(reference), start))
             if self._slice.over:
                 await self._slice.rest()
 

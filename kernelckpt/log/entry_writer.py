@@ -177,7 +177,7 @@ class EntryWriter:
             self._appender.tip,
             self._clock.wall_ms(),
         )
-        time_slice = TimeSlice(self._options.slice_seconds, self.stats)
+        time_slice = self._time_slice()
         try:
             wrapper = self._codec.wrapper()
             attempt = await EntryEncoder(batch, position, self._encode, time_slice, wrapper).run()
@@ -203,6 +203,8 @@ class EntryWriter:
         return True
 
     def _acknowledge(self, attempt: Attempt) -> None:
+        """At one go: a base that begins meanwhile would find part of the entry."""
+        time_slice = self._time_slice()
         for stream, reference, end in attempt.references:
             stream.add(reference, end)
         stats = self.stats
@@ -215,6 +217,10 @@ class EntryWriter:
             self._policy.entry_written(size)
         self.newest = attempt.info
         self.progress.advance(attempt.batch.commit)
+        time_slice.note()
+
+    def _time_slice(self) -> TimeSlice:
+        return TimeSlice(self._options.slice_seconds, self.stats)
 
     def _count_failure(self, error: StorageError) -> None:
         self.stats.failures += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kernelckpt.abc import Append, Change, Key, Put
-from kernelckpt.codec.change import Reference, StreamIndex
+from kernelckpt.codec.change import Reference, StreamIndex, encode_reference
 from kernelckpt.errors import CorruptionError
 from kernelckpt.log.stream_references import StreamReferences
 
@@ -73,4 +73,4 @@ class RunState:
             self.repeats.setdefault(change.key, []).append((change.start, change.items))
         end = change.start + len(change.items)
         if end > stream.durable:
-            stream.add(place, end)
+            stream.add(encode_reference(place), end)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from kernelckpt.codec.change import Reference, encode_reference
-
 
 class StreamReferences(Struct, gc=False, eq=False):
     """The references of one stream, and how far it is staged and durable.
@@ -20,9 +18,9 @@ class StreamReferences(Struct, gc=False, eq=False):
     durable: int = 0
     staged: int = 0
 
-    def add(self, reference: Reference, end: int) -> None:
-        """Note a durable frame whose items end before index `end`."""
-        self.packed += encode_reference(reference)
+    def add(self, reference: bytes, end: int) -> None:
+        """Note a durable frame, by its encoded reference, whose items end before index `end`."""
+        self.packed += reference
         self.durable = max(self.durable, end)
         self.staged = max(self.staged, end)
 
