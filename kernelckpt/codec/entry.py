@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -32,6 +33,9 @@ Kind: TypeAlias = Literal["delta", "base"]
 
 _SEAL_HEAD = b"\xc4\x10"
 _SEAL_BYTES = len(_SEAL_HEAD) + DIGEST_BYTES
+
+_REMEMBERED = 4096
+"""Metadata kept decoded, some 600 bytes each: a run is listed again and again, down to its last base."""
 
 
 class EntryHeader(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
@@ -171,10 +175,10 @@ def decode_meta(data: bytes, run_id: str, epoch: int, sequence: int, codec: Code
     """
     where = f"entry {sequence}: metadata"
     origin = entry_origin(run_id, epoch, sequence)
-    raw, seal = data[:-_SEAL_BYTES], data[-_SEAL_BYTES:]
-    if len(data) > META_BYTES or seal != _SEAL_HEAD + _seal(raw, origin):
+    seal = data[-_SEAL_BYTES:]
+    if len(data) > META_BYTES or seal != _SEAL_HEAD + _seal(data[:-_SEAL_BYTES], origin):
         raise CorruptionError(f"{where}: its seal does not fit its bytes")
-    meta = _decoded_meta(raw, where, codec)
+    meta = _decoded_meta(data, where, codec)
     has_state = meta.state is not None
     if (
         meta.previous_sequence >= sequence
@@ -190,7 +194,7 @@ def decode_meta(data: bytes, run_id: str, epoch: int, sequence: int, codec: Code
 def glance_at_meta(data: bytes, codec: Codec = PLAIN_CODEC) -> EntryMeta | None:
     """The metadata of an entry whose seal and tag nobody has looked at; None if it cannot be read."""
     try:
-        meta = _META.decode(data[:-_SEAL_BYTES])
+        meta = _fields(data)
         if meta.version != FORMAT_VERSION:
             check_version(meta.version, "metadata", codec.steps)
         if meta.key or codec.keys is not None:
@@ -200,12 +204,17 @@ def glance_at_meta(data: bytes, codec: Codec = PLAIN_CODEC) -> EntryMeta | None:
     return meta
 
 
-def _decoded_meta(raw: bytes, where: str, codec: Codec) -> EntryMeta:
+@lru_cache(maxsize=_REMEMBERED)
+def _fields(data: bytes) -> EntryMeta:
+    return _META.decode(data[:-_SEAL_BYTES])
+
+
+def _decoded_meta(data: bytes, where: str, codec: Codec) -> EntryMeta:
     """The metadata in these bytes; what was made by a newer version may have any other shape."""
     try:
-        meta = _META.decode(raw)
+        meta = _fields(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        check_version(_version_of(raw), where, codec.steps)
+        check_version(_version_of(data[:-_SEAL_BYTES]), where, codec.steps)
         raise DecodeError(f"{where}: {error}", path=where) from error
     check_version(meta.version, where, codec.steps)
     return meta

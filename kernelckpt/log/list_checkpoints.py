@@ -66,14 +66,15 @@ class _Descent:
     """Follows a chain down, as far as a state must be read: only what follows what is looked at.
 
     Attributes:
-        tip: the next entry on the chain; where it ends, the last one that is needed or the first that lacks.
+        above: the metadata of the entry that names the next one on the chain; where the chain ends, the next
+            one is the last that is needed or the first that lacks.
         since: that of the base it came upon; 0 before that.
         pruned_up_to: that of the newest base, whether it can be read or not.
-        is_bad: whether `tip` is there, and damaged.
+        is_bad: whether the next one is there, and damaged.
     """
 
-    def __init__(self, blobs: Collection[str], codec: Codec, tip: Tip) -> None:
-        self.tip = tip
+    def __init__(self, blobs: Collection[str], codec: Codec, above: EntryMeta) -> None:
+        self.above = above
         self.since = 0
         self.pruned_up_to = 0
         self.is_bad = False
@@ -82,14 +83,15 @@ class _Descent:
 
     def follow(self, page: Sequence[EntryInfo]) -> bool:
         """Whether the chain goes on below these entries, the next ones that are listed."""
-        tip = self.tip
+        above = self.above
         for info in reversed(page):
-            if info.sequence > tip.sequence:
+            sequence = above.previous_sequence
+            if info.sequence > sequence:
                 continue  # set aside
-            if info.sequence < tip.sequence or tip.sequence <= self.since:
+            if info.sequence < sequence or sequence <= self.since:
                 return False
             meta = glance_at_meta(info.meta, self._codec)
-            if meta is None or meta.digest != tip.digest or info.epoch != tip.epoch:
+            if meta is None or meta.digest != above.previous_digest or info.epoch != above.previous_epoch:
                 self.is_bad = True
                 return False
             if meta.state is not None:
@@ -97,7 +99,7 @@ class _Descent:
             elif info.damage:
                 self.is_bad = True
                 return False
-            self.tip = tip = Tip(meta.previous_epoch, meta.previous_sequence, meta.previous_digest)
+            self.above = above = meta
         return bool(page)
 
     def _pass_base(self, state: BlobPointer, damage: str) -> None:
@@ -124,14 +126,15 @@ class _Survey:
         if oldest is None or oldest.meta is None:
             return
         top = ChainEntry(oldest, oldest.meta).previous
-        descent = _Descent(self._blobs, codec, top)
+        descent = _Descent(self._blobs, codec, oldest.meta)
         async for page in listing.pages_down(top.sequence):
             if not descent.follow(page):
                 break
-        self._reaches[top.sequence] = _Reach(top, descent.tip.sequence, descent.since or None)
+        floor = descent.above.previous_sequence
+        self._reaches[top.sequence] = _Reach(top, floor, descent.since or None)
         self._pruned_up_to = max(self._pruned_up_to, descent.pruned_up_to)
         if descent.is_bad:
-            self._bad.add(descent.tip.sequence)
+            self._bad.add(floor)
 
     def infos(self) -> list[CheckpointInfo]:
         judged = [self._judge(link) for link in self._links]

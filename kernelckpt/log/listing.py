@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Sequence
+from operator import attrgetter
 
 from msgspec import Struct
 
@@ -13,6 +14,7 @@ from kernelckpt.codec.entry import EntryMeta, decode_meta
 from kernelckpt.errors import CorruptionError, DecodeError, EncryptionError
 
 _PAGE = 1000
+_sequence = attrgetter("sequence")
 
 
 class Link(Struct, frozen=True):
@@ -56,22 +58,19 @@ class _Page(Struct, frozen=True):
 
     first: int
     entries: Sequence[EntryInfo]
-    numbers: list[int]
-
-    @classmethod
-    def of(cls, first: int, entries: Sequence[EntryInfo]) -> _Page:
-        """A page of these entries."""
-        return cls(first, entries, [info.sequence for info in entries])
 
     def before(self, sequence: int) -> Sequence[EntryInfo]:
         """Those numbered below `sequence`."""
-        return self.entries[: bisect_left(self.numbers, sequence)]
+        return self.entries[: self._index(sequence)]
 
     def get(self, sequence: int) -> EntryInfo | None:
         """The one of that number, or None."""
-        index = bisect_left(self.numbers, sequence)
-        found = self.numbers[index : index + 1] == [sequence]
-        return self.entries[index] if found else None
+        index = self._index(sequence)
+        found = self.entries[index : index + 1]
+        return found[0] if found and found[0].sequence == sequence else None
+
+    def _index(self, sequence: int) -> int:
+        return bisect_left(self.entries, sequence, key=_sequence)
 
 
 class Listing:
@@ -110,7 +109,7 @@ class Listing:
         found = await self._storage.list_newest(self._run_id, limit=_PAGE)
         if not found:
             return None
-        self._newest = _Page.of(found[0].sequence, found)
+        self._newest = _Page(found[0].sequence, found)
         link = self._link(found[-1])
         if link.locked is not None:
             raise link.locked
@@ -154,5 +153,5 @@ class Listing:
         if page is None:
             found = await self._storage.list_entries(self._run_id, after=after, limit=_PAGE)
             entries = [info for info in found if info.sequence <= after + _PAGE]
-            page = self._pages[after] = _Page.of(after + 1, entries)
+            page = self._pages[after] = _Page(after + 1, entries)
         return page

@@ -8,6 +8,7 @@ from log_kit import RUN, Client, ScriptedStorage, state_of
 from msgspec import structs
 
 from kernelckpt.abc import Append, Put
+from kernelckpt.codec import entry
 from kernelckpt.codec.change import Reference
 from kernelckpt.codec.codec import PLAIN_CODEC
 from kernelckpt.codec.entry import _seal, decode_meta, encode_meta
@@ -391,6 +392,26 @@ async def test_the_newest_checkpoint_is_known_to_rest_on_damage_far_below(client
         storage.entries()[3] = (info, body)
     (newest,) = await list_checkpoints(storage, RUN, 1)
     assert newest.damage == ""
+
+
+async def test_metadata_that_were_listed_before_are_not_decoded_again(client, storage, monkeypatch):
+    for number in range(40):
+        client.put("a", b"%d" % number)
+        await client.flush()
+    entry._fields.cache_clear()  # another test may have listed the very same
+    decoded, decoder = [], entry._META
+
+    class Counting:
+        def decode(self, data):
+            decoded.append(data)
+            return decoder.decode(data)
+
+    monkeypatch.setattr(entry, "_META", Counting())
+    first = await list_checkpoints(storage, RUN, 10)
+    assert len(decoded) == 40
+    assert await list_checkpoints(storage, RUN, 10) == first
+    assert await list_checkpoints(storage, RUN, 20) == (await list_checkpoints(storage, RUN))[20:]
+    assert len(decoded) == 40
 
 
 async def test_a_lost_newest_entry_is_noticed(client, reopen, storage):

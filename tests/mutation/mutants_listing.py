@@ -52,8 +52,8 @@ LISTING = (
     Mutant(
         name="below the newest checkpoints another entry than the one that is followed counts",
         file=CHECKPOINTS,
-        old="meta.digest != tip.digest or info.epoch != tip.epoch",
-        new="info.epoch != tip.epoch",
+        old="meta.digest != above.previous_digest or info.epoch != above.previous_epoch",
+        new="info.epoch != above.previous_epoch",
         tests=(RESTS_ON_DAMAGE,),
     ),
     Mutant(

@@ -77,11 +77,10 @@ class RunView(Struct, frozen=True):
         for segment, limit in zip(self.segments, self.limits, strict=True):
             known = segment.entries
             stop = bisect_right(known, limit, key=_sequence)
-            for entry in known[bisect_right(known, after, key=_sequence, hi=stop) : stop]:
-                if lost:
-                    yield lost
-                lost = None
-                yield entry
+            found = known[bisect_right(known, after, key=_sequence, hi=stop) : stop]
+            if found and lost:
+                yield lost
+            yield from found
             if stop:
                 last, lost = max(last, known[stop - 1].sequence), None
             if max(after, last, self.mark.removed) < segment.next_sequence <= limit:

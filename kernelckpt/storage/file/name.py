@@ -139,6 +139,7 @@ def is_removed(name: str) -> bool:
     return _REMOVED.fullmatch(name) is not None
 
 
+@lru_cache(maxsize=1024)
 def _blob_name(name: str) -> str | None:
     if not name.startswith("blob."):
         return None
