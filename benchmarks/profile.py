@@ -1,31 +1,44 @@
-"""Where a turn's work and its bytes go: bytecode instructions by function, and bytes by part of an entry.
+"""Where work, bytes and time go: instructions by function, bytes by part of an entry, slices of a checkpoint.
 
 python -m benchmarks.profile turn      instructions of a turn without a hook, and what a hook adds
 python -m benchmarks.profile bytes     bytes of a turn of the conversation, by what they are
+python -m benchmarks.profile hold      slices of checkpoints of 100 changed rows: their work, their waits
 
-Instructions are counted, not timed: the counts are the same on every machine, however busy it is.
+Instructions and bytes are counted, not timed: the counts are the same on every machine, however busy it is.
+Slices are timed, also by the processor, which a busy machine does not add to; that needs Linux.
 """
 
 from __future__ import annotations
 
 import asyncio
+import resource
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from operator import sub
 from pathlib import Path
+from time import perf_counter, thread_time
 from types import FrameType
 from typing import Any
+from unittest.mock import patch
+
+from typing_extensions import override
 
 from benchmarks.kit.process import folder_bytes
+from benchmarks.kit.result import quantile
 from benchmarks.kit.text import TEXT_BYTES
-from benchmarks.sides.agents import Course, kernel_of
+from benchmarks.sides.agents import Course, MeasuredHook, kernel_of, populate, resume
 from kernelckpt import CheckpointHook, FileStorage
 from kernelckpt.abc import Append, EntryInfo
 from kernelckpt.codec.change import decode_changes
 from kernelckpt.codec.entry import decode_meta, header_of, implied_header
 from kernelckpt.codec.frame import ContainerDecoder, Frame, entry_origin
+from kernelckpt.log.time_slice import TimeSlice
 
 AGENTS, TURNS, SHOWN = 100, 60, 30
+ROWS, CHANGED, CHECKPOINTS = 5000, 100, 200
 
 
 async def _instructions(hook: CheckpointHook | None) -> Counter[str]:
@@ -109,5 +122,74 @@ def _parts_of_frame(frame: Frame) -> Counter[str]:
     return found
 
 
+class _Watch:
+    """Measures each stretch between two awaits: its time, the processor's, and how often it waited."""
+
+    def __init__(self) -> None:
+        self.stretches: list[tuple[float, float, float]] = []
+        self._began = self._mark()
+
+    def planted(self) -> AbstractContextManager[object]:
+        """Have every slice measured meanwhile."""
+        make, begin, note = TimeSlice.__init__, TimeSlice.begin, TimeSlice.note
+
+        def made(time_slice: TimeSlice, *arguments: Any, **settings: Any) -> None:
+            make(time_slice, *arguments, **settings)
+            self._began = self._mark()
+
+        def begun(time_slice: TimeSlice) -> None:
+            begin(time_slice)
+            self._began = self._mark()
+
+        def noted(time_slice: TimeSlice) -> None:
+            wall, worked, waited = map(sub, self._mark(), self._began)
+            self.stretches.append((wall, worked, waited))
+            note(time_slice)
+
+        return patch.multiple(TimeSlice, __init__=made, begin=begun, note=noted)
+
+    def _mark(self) -> tuple[float, float, int]:
+        return perf_counter(), thread_time(), resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+
+
+class _CountingStorage(FileStorage):
+    """Local files that count entries and their pieces."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.counts: Counter[str] = Counter()
+
+    @override
+    async def append(
+        self, run_id: str, epoch: int, sequence: int, entry: Sequence[bytes], meta: bytes
+    ) -> None:
+        self.counts.update(entries=1, pieces=len(entry), bytes=sum(map(len, entry)))
+        await super().append(run_id, epoch, sequence, entry, meta)
+
+
+async def hold() -> None:
+    """Print what the slices of checkpoints are made of."""
+    watch = _Watch()
+    with tempfile.TemporaryDirectory() as folder:
+        async with _CountingStorage(folder) as storage:
+            hook = MeasuredHook(storage, every=None, durable=False)
+            async with kernel_of(hook) as kernel:
+                await populate(kernel, ROWS)
+                await hook.checkpoint()
+                storage.counts.clear()
+                with watch.planted():
+                    for number in range(CHECKPOINTS):
+                        await resume(kernel, [(number * CHANGED + index) % ROWS for index in range(CHANGED)])
+                        await hook.checkpoint()
+    walls, works, waits = zip(*watch.stretches, strict=True)
+    entries, pieces, size = (storage.counts[name] for name in ("entries", "pieces", "bytes"))
+    print(f"{len(walls) / CHECKPOINTS:.1f} slices a checkpoint, those of bases beside it included")
+    print(f"{sum(waits) / CHECKPOINTS:.2f} times a checkpoint a slice waited for another thread")
+    print(f"{pieces / entries:.1f} pieces an entry of {size / entries:,.0f} bytes")
+    for name, found in (("processor's time", works), ("time", walls)):
+        p99, longest = quantile(found, 0.99) * 1e3, max(found) * 1e3
+        print(f"{p99:.3f} ms p99 of slices, {longest:.3f} ms the longest, by {name}")
+
+
 if __name__ == "__main__":
-    asyncio.run({"turn": turn, "bytes": parts}[sys.argv[1]]())
+    asyncio.run({"turn": turn, "bytes": parts, "hold": hold}[sys.argv[1]]())
