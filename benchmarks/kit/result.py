@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from statistics import median
 
 from msgspec import Struct
@@ -23,13 +24,14 @@ def spread(values: Sequence[float]) -> Spread:
     ordered = sorted(values)
     if len(ordered) < 4:
         return Spread(ordered[0], median(ordered), ordered[-1])
-    return Spread(quantile(ordered, 0.25), median(ordered), quantile(ordered, 0.75))
+    count = len(ordered)
+    return Spread(ordered[count // 4], median(ordered), ordered[3 * count // 4])
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value below which this share of the values lies."""
-    ordered = sorted(values)
-    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+    """The smallest value that this share of them does not exceed: of a hundred, p99 is the second largest."""
+    rank = ceil(round(share * len(values), 6))  # 0.07 * 100 is a little more than 7
+    return sorted(values)[max(rank, 1) - 1]
 
 
 class Outcome(Struct, frozen=True):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.command import NAMES, NEED_SERVERS
-from benchmarks.kit.result import Target, ratios, spread
+from benchmarks.kit.result import Target, quantile, ratios, spread
 from benchmarks.kit.rounds import interleaved
 from benchmarks.sides.agents import Course, MeasuredHook, kernel_of, populate, resume
 from benchmarks.sides.bare import Records
@@ -34,6 +34,11 @@ def test_a_spread_is_the_median_and_the_quartiles():
     found = spread([5.0, 1.0, 3.0, 4.0, 2.0])
     assert (found.low, found.median, found.high) == (2.0, 3.0, 4.0)
     assert ratios([4.0, 9.0], [2.0, 3.0]) == [2.0, 3.0]
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.99, 99), (0.5, 50), (0.07, 7), (1.0, 100), (0.0, 1)])
+def test_a_quantile_is_the_smallest_value_that_the_share_does_not_exceed(share, found):
+    assert quantile(range(100, 0, -1), share) == found
 
 
 @pytest.mark.parametrize(
