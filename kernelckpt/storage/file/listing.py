@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
+from operator import attrgetter
 
 from msgspec import Struct
 
@@ -16,6 +17,7 @@ from kernelckpt.storage.file.owner import Mark, Owner, open_regular, read_mark, 
 from kernelckpt.storage.file.scan import Segment, scan_segment
 
 _ENDLESS = 1 << 64
+_sequence, _damage = attrgetter("sequence"), attrgetter("damage")
 
 
 class RunView(Struct, frozen=True):
@@ -73,23 +75,26 @@ class RunView(Struct, frozen=True):
         Where a segment ends before the next one begins, entries were lost, unless they were deleted: those
         up to the newest that ever was may have been.
         """
+        return chain.from_iterable(self._stretches(after))
+
+    def _stretches(self, after: int) -> Iterator[Sequence[EntryInfo]]:
         last, lost = 0, None
         for segment, limit in zip(self.segments, self.limits, strict=True):
             known = segment.entries
             stop = bisect_right(known, limit, key=_sequence)
             found = known[bisect_right(known, after, key=_sequence, hi=stop) : stop]
             if found and lost:
-                yield lost
-            yield from found
+                yield (lost,)
+            yield found
             if stop:
                 last, lost = max(last, known[stop - 1].sequence), None
             if max(after, last, self.mark.removed) < segment.next_sequence <= limit:
                 lost = _torn_entry(segment)
         missing = max(last, self.mark.removed) + 1
         if lost and lost.sequence <= self.acknowledged:
-            yield lost
+            yield (lost,)
         elif after < missing <= self.acknowledged:
-            yield EntryInfo(self.mark.epoch, missing, 0, b"", "", "acknowledged, but its file is missing")
+            yield (EntryInfo(self.mark.epoch, missing, 0, b"", "", "acknowledged, but its file is missing"),)
 
     def newest(self, limit: int) -> list[EntryInfo]:
         """The newest so many entries that count or were lost, in order."""
@@ -158,7 +163,7 @@ class RunLooker:
         view = self.look()
         while True:
             found = entries_of(view)
-            if not any(entry.damage for entry in found):
+            if not any(map(_damage, found)):
                 return found
             again = self.look()
             if again.mark.removed == view.mark.removed:
@@ -255,10 +260,6 @@ def _limits(
         limits.append(min(cut, begin - 1) if epoch >= oldest else -1)
         begin = segment.begin or begin
     return limits[::-1]
-
-
-def _sequence(entry: EntryInfo) -> int:
-    return entry.sequence
 
 
 def _unchanged(known: Segment, facts: FileFacts) -> bool:
