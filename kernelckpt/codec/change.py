@@ -32,7 +32,7 @@ _Count = Annotated[int, Meta(ge=0)]
 _Text = Annotated[str, Meta(max_length=MAX_TEXT_BYTES)]
 
 
-class Reference(Struct, frozen=True):
+class Reference(Struct, frozen=True, gc=False):
     """Where one frame of items lies.
 
     Attributes:
@@ -55,7 +55,7 @@ class Reference(Struct, frozen=True):
     tag: bytes = b""
 
 
-class StreamIndex(Struct, frozen=True):
+class StreamIndex(Struct, frozen=True, gc=False):
     """A stream as a base keeps it: how many items, and where they lie (packed references)."""
 
     key: Key
@@ -63,7 +63,7 @@ class StreamIndex(Struct, frozen=True):
     references: bytes
 
 
-class _Record(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class _Record(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """A line of a frame of records: set to its data, or removed."""
 
     kind: _Text
@@ -72,7 +72,7 @@ class _Record(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     data: bytes | UnsetType = UNSET
 
 
-class _Items(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class _Items(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """The one object in a frame of items."""
 
     kind: _Text
@@ -82,7 +82,7 @@ class _Items(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     items: tuple[bytes, ...]
 
 
-class _Index(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class _Index(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """A line of a frame of streams."""
 
     kind: _Text
@@ -187,7 +187,7 @@ def _change(line: _Record) -> Put | Remove:
     return Remove(key) if line.data is UNSET else Put(key, line.data)
 
 
-def _append(payload: bytes, where: str) -> Append:
+def _append(payload: bytes | memoryview, where: str) -> Append:
     try:
         line = _items.decode(payload)
     except UNREADABLE as error:
@@ -195,7 +195,7 @@ def _append(payload: bytes, where: str) -> Append:
     return Append((line.kind, line.task, line.number), line.start, line.items)
 
 
-def _lines(decoder: Decoder[list[_L]], payload: bytes, where: str) -> list[_L]:
+def _lines(decoder: Decoder[list[_L]], payload: bytes | memoryview, where: str) -> list[_L]:
     """The objects of a payload, decoded in one call: counted first, for they lie in it without a head."""
     unpacker = new_unpacker(len(payload))
     unpacker.feed(payload)

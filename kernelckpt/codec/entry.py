@@ -279,7 +279,7 @@ def implied_header(header: EntryHeader) -> bytes:
     return b"" if header.version == 1 else encode_plain(header)
 
 
-def decode_facts(payload: bytes, where: str) -> BaseFacts:
+def decode_facts(payload: bytes | memoryview, where: str) -> BaseFacts:
     """The facts of a base from the payload of their frame."""
     try:
         return _FACTS.decode(payload)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgpack  # type: ignore[import-untyped]  # it ships no annotations
-from msgspec import MsgspecError, Struct
+from msgspec import Meta, MsgspecError, Struct
 from msgspec.msgpack import Decoder, Encoder
 
 from kernelckpt.codec.codec import PLAIN_CODEC, Codec, key_of_payload
@@ -17,6 +17,8 @@ from kernelckpt.errors import CorruptionError, DecodeError, UnknownKeyError
 
 RECORDS, ITEMS, STREAMS, BASE = 1, 2, 3, 4
 """Types of frames: records set and removed, items of one stream, references to items, facts of a base."""
+
+_KINDS = frozenset({RECORDS, ITEMS, STREAMS, BASE})
 
 DIGEST_BYTES = 16
 FRAME_TAG_BYTES = 8
@@ -35,8 +37,9 @@ _END = "end"
 _FRAME_FIELDS = 5
 _HEADER_FIELDS = 64
 
-_fields = Decoder(tuple[int, int, int, bytes, bytes])
-"""Of the one frame that some bytes are."""
+_Count = Annotated[int, Meta(ge=0)]
+_fields = Decoder(tuple[_Count, _Count, _Count, bytes, memoryview])
+"""Of the one frame that some bytes are; its payload stays where it lies."""
 
 Digest: TypeAlias = "hashlib.blake2b"
 encode_plain = Encoder().encode
@@ -54,7 +57,7 @@ UNREADABLE = (
 """What msgpack and msgspec raise on bytes that are not what they should be."""
 
 
-class Frame(Struct, frozen=True):
+class Frame(Struct, frozen=True, gc=False):
     """One frame as read, its digest checked.
 
     Attributes:
@@ -62,7 +65,8 @@ class Frame(Struct, frozen=True):
         version: the format version its payload was written in.
         offset: where it begins in its container.
         length: its length in the container, in bytes.
-        payload: the payload, decrypted and decompressed.
+        payload: the payload, decrypted and decompressed; of one that was neither, and read by itself, where
+            it lies in what was read.
         tag: the beginning of its digest if it is encrypted; a reference to it holds that. Empty for others.
     """
 
@@ -70,7 +74,7 @@ class Frame(Struct, frozen=True):
     version: int
     offset: int
     length: int
-    payload: bytes
+    payload: bytes | memoryview
     tag: bytes = b""
 
 
@@ -171,11 +175,13 @@ def decode_frame(
     if len(data) > _MAX_FRAME_BYTES:
         raise DecodeError(f"{where}: a frame of {len(data)} bytes", path=where)
     try:
-        fields = _fields.decode(data)
+        kind, version, encoding, digest, payload = _fields.decode(data)
     except UNREADABLE as error:
         raise DecodeError(f"{where}: not a frame: {error}", path=where) from error
-    raw = _RawFrame.of(fields, _Place(origin, offset, len(data), where))
-    key_id = key_of_payload(raw.encoding, raw.payload, where)
+    place = _Place(origin, offset, len(data), where)
+    raw = _RawFrame(place, kind, version, encoding, digest, bytes(payload) if encoding else payload)
+    raw.check()
+    key_id = key_of_payload(encoding, raw.payload, where)
     codec.key(key_id, where)
     if frame_tag(raw.digest, raw.encoding) != tag:
         raise CorruptionError(f"{where}: it is not the frame that is referred to")
@@ -199,7 +205,7 @@ def new_unpacker(buffer_bytes: int, *, array: int = _HEADER_FIELDS) -> msgpack.U
     )
 
 
-class _Place(Struct, frozen=True):
+class _Place(Struct, frozen=True, gc=False):
     """Where a frame was found: in the container of that origin; `where` names it in errors."""
 
     origin: bytes
@@ -208,15 +214,15 @@ class _Place(Struct, frozen=True):
     where: str
 
 
-class _RawFrame(Struct, frozen=True):
-    """The fields of a frame as they were read at a place, and are there: its digest was checked."""
+class _RawFrame(Struct, frozen=True, gc=False):
+    """The fields of a frame as they were read at a place."""
 
     place: _Place
     type: int
     version: int
     encoding: int
     digest: bytes
-    payload: bytes
+    payload: Any
 
     @classmethod
     def of(cls, fields: Any, place: _Place) -> _RawFrame:
@@ -234,26 +240,28 @@ class _RawFrame(Struct, frozen=True):
         if not are_counts or type(digest) is not bytes or type(payload) is not bytes:
             raise DecodeError(f"{where}: not a frame", path=where)
         raw = cls(place, *fields)
-        raw._check()
+        raw.check()
         return raw
 
     def decode(self, codec: Codec, key_id: str) -> Frame:
-        """The frame, in a container encrypted with this key."""
-        place, kind = self.place, self.type
-        payload = codec.unwrap(
-            self.encoding,
-            self.payload,
-            key_id,
-            offset=place.offset,
-            place=frame_place(place.origin, place.offset, kind, self.version),
-            where=place.where,
-        )
-        if kind not in {RECORDS, ITEMS, STREAMS, BASE}:
+        """The frame, in a container encrypted with this key, which the codec has said it may be."""
+        place, kind, payload = self.place, self.type, self.payload
+        if self.encoding or key_id:
+            payload = codec.unwrap(
+                self.encoding,
+                payload,
+                key_id,
+                offset=place.offset,
+                place=frame_place(place.origin, place.offset, kind, self.version),
+                where=place.where,
+            )
+        if kind not in _KINDS:
             raise DecodeError(f"{place.where}: frame type {kind} is not known", path=place.where)
         tag = frame_tag(self.digest, self.encoding)
         return Frame(kind, self.version, place.offset, place.length, payload, tag)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise `CorruptionError` if its digest does not fit, `DecodeError` if it has another form."""
         place, kind, size = self.place, self.type, len(self.payload)
         version, encoding = self.version, self.encoding
         expected = frame_digest(place.origin, place.offset, kind, size, version=version, encoding=encoding)
