@@ -7,7 +7,7 @@ from heapq import merge
 from itertools import count, islice
 from typing import TypeAlias
 
-from anyio import create_task_group, to_thread
+from anyio import Lock, create_task_group, to_thread
 from msgspec import Struct
 
 from kernelckpt.abc import Append, Key, StorageBackend
@@ -67,7 +67,7 @@ def decode_items(data: bytes | memoryview, run_id: str, place: Reference, codec:
     return changes[0]
 
 
-class Extent(Struct, frozen=True):
+class Extent(Struct, frozen=True, gc=False):
     """A stream up to some item: its references, and how many of its items."""
 
     references: StreamReferences
@@ -75,32 +75,32 @@ class Extent(Struct, frozen=True):
 
 
 class _Stream:
-    """A stream that is being read: where its items lie, and those that were found."""
+    """A stream that is being read: where its items lie, or what was found there."""
 
-    __slots__ = ("found", "items", "key", "left", "places")
+    __slots__ = ("items", "key", "left", "parts")
 
     def __init__(self, key: Key, extent: Extent) -> None:
         """Read what lies where the references say by now."""
         self.key = key
         self.items = extent.items
         places = each_reference(extent.references.packed, f"stream {key}")
-        self.places = [place for place in places if place.start < extent.items]
-        self.found: list[Items] = [()] * len(self.places)
-        self.left = len(self.places)
+        self.parts: list[Reference | Append] = [place for place in places if place.start < extent.items]
+        self.left = len(self.parts)
 
-    def take(self, index: int, items: Items) -> bool:
+    def take(self, index: int, part: Append) -> bool:
         """Note what lies at a place; whether that was the last one."""
-        self.found[index] = items
+        self.parts[index] = part
         self.left -= 1
         return not self.left
 
     def join(self, repeats: Iterable[tuple[int, Items]]) -> list[bytes]:
         """All items in order."""
         items: list[bytes] = []
-        for place, found in zip(self.places, self.found, strict=True):
-            if place.start > len(items):
-                raise CorruptionError(f"stream {self.key}: items {len(items)} to {place.start} are missing")
-            items += _new(items, place.start, found, self.key)
+        for part in self.parts:
+            assert isinstance(part, Append)
+            if part.start > len(items):
+                raise CorruptionError(f"stream {self.key}: items {len(items)} to {part.start} are missing")
+            items += part.items if part.start == len(items) else _new(items, part.start, part.items, self.key)
         if len(items) != self.items:
             raise CorruptionError(f"stream {self.key}: {len(items)} items instead of {self.items}")
         for start, repeated in repeats:
@@ -149,6 +149,7 @@ class StreamReader:
         self._at_hand = at_hand
         self._repeats = repeats
         self._runs: Iterator[list[_Place]] | None = None
+        self._turn = Lock()  # one run after the other: two threads would wait for each other at each frame
 
     async def read_all(self) -> Streams:
         """Every stream's items.
@@ -189,17 +190,18 @@ class StreamReader:
         number = count()
         for key in list(self._streams):
             extent = self._streams.get(key)
-            if extent is None or not self._is_wanted(key):
+            if extent is None:
                 continue
             stream = _Stream(key, extent)
-            for index, place in enumerate(stream.places):
-                items = self._at_hand.get(place)
+            for index, place in enumerate(stream.parts):
+                assert isinstance(place, Reference)
+                items = self._at_hand.get(place) if self._at_hand else None
                 if items is None:
                     found = (place.blob, place.sequence, place.offset, next(number), place, stream, index)
                     chunks[-1].append(found)
-                elif stream.take(index, items):
+                elif stream.take(index, Append(key, place.start, items)):
                     whole[key] = self._joined(stream)
-            if not stream.places:
+            if not stream.parts:
                 whole[key] = self._joined(stream)
             if len(chunks[-1]) >= _CHUNK:
                 chunks[-1].sort()
@@ -212,42 +214,36 @@ class StreamReader:
 
     async def _read_run(self, run: list[_Place], whole: Streams, errors: list[KernelCkptError]) -> None:
         run = [found for found in run if self._is_wanted(found[5].key)]
+        if not run:
+            return
+        first, last = run[0][4], run[-1][4]
         try:
-            for found, items in zip(run, await self._items_of([found[4] for found in run]), strict=True):
-                stream, index = found[5], found[6]
-                if stream.take(index, items):
-                    whole[stream.key] = self._joined(stream)
-                if self._slice.over:
-                    await self._slice.rest()
+            self._slice.note()
+            length = last.offset + last.length - first.offset
+            data = await read_raw(self._storage, self._run_id, first, length)
+            self.bytes_read += len(data)
+            async with self._turn:
+                await self._take(run, data, whole)
         except KernelCkptError as error:
             errors.append(error)
 
-    async def _items_of(self, places: list[Reference]) -> list[Items]:
-        """What lies at these places, read at once."""
-        if not places:
-            return []
-        first, last = places[0], places[-1]
-        length = last.offset + last.length - first.offset
-        self._slice.note()
-        data = memoryview(await read_raw(self._storage, self._run_id, first, length))
-        self.bytes_read += len(data)
-        if length >= _BESIDE_BYTES:
-            found = await to_thread.run_sync(self._decode, data, places)
-        else:
-            found = self._decode(data, places)
+    async def _take(self, run: list[_Place], data: bytes, whole: Streams) -> None:
+        """Note what lies at these places, and the streams that are whole by it."""
+        beside = len(data) >= _BESIDE_BYTES
+        parts = await to_thread.run_sync(self._decode, run, data) if beside else self._decode(run, data)
         self._slice.begin()
-        return found
+        for found, part in zip(run, parts, strict=True):
+            stream = found[5]
+            if stream.take(found[6], part):
+                whole[stream.key] = self._joined(stream)
+            if self._slice.over:
+                await self._slice.rest()
 
-    def _decode(self, data: memoryview, places: list[Reference]) -> list[Items]:
-        start = places[0].offset
+    def _decode(self, run: list[_Place], data: bytes) -> list[Append]:
+        view, start = memoryview(data), run[0][4].offset
         return [
-            decode_items(
-                data[place.offset - start : place.offset - start + place.length],
-                self._run_id,
-                place,
-                self._codec,
-            ).items
-            for place in places
+            decode_items(view[place.offset - start :][: place.length], self._run_id, place, self._codec)
+            for _, _, _, _, place, _, _ in run
         ]
 
     def _joined(self, stream: _Stream) -> list[bytes]:
