@@ -40,6 +40,8 @@ class InboxEntry(Record, frozen=True, gc=False):
 
 def lines_of(inbox: Mapping[int, InboxEntry]) -> tuple[str, ...]:
     """What an agent is told of its inbox in words, oldest first."""
+    if not inbox:
+        return ()
     lines = (inbox[number].line for number in sorted(inbox))
     return tuple(line for line in lines if line is not None)
 

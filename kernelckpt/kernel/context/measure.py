@@ -69,6 +69,8 @@ class Measure:
 
 def spooled_calls(cell: Cell, without: Collection[int] = ()) -> dict[str, int]:
     """How many results of each call id lie beside the history, but for those of some numbers."""
+    if not cell.spools:
+        return {}
     return Counter(result.call_id for number, result in cell.spools.items() if number not in without)
 
 
