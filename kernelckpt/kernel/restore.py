@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import msgspec
 from msgspec.structs import replace
 
-from kernelckpt.abc import Commit, PartlyRead, RestoredState, Unread
+from kernelckpt.abc import Commit, Key, PartlyRead, RestoredState, Unread
 from kernelckpt.errors import RestoreError
 from kernelckpt.kernel.answering import suspend_in_doubt
 from kernelckpt.kernel.core import Core
@@ -25,6 +26,9 @@ from kernelckpt.model.wait import WaitKind
 
 _MENDED_AT_ONCE = 100
 """So many changes are one commit at most, but for those of one task."""
+
+_COUNTED_AT_ONCE = 32
+"""So many records are counted in one step: each takes a fraction of what a step of its own would."""
 
 
 class RestoreReport(msgspec.Struct, frozen=True):
@@ -92,17 +96,19 @@ def rehearse(core: Core, state: RestoredState) -> Steps[Rehearsal]:
     yield from shadow.loading(state)
     missing = yield from missing_for(core, shadow)
     kinds: Counter[str] = Counter()
-    for kind, _, _ in state.records:
-        kinds[kind] += 1
-        yield
     unread = state.unread if isinstance(state, PartlyRead) else None
-    for (kind, _, _), items in state.streams.items():
-        kinds[kind] += len(items)
-        yield
-    for (kind, _, _), count in unread.counts() if unread is not None else ():
-        kinds[kind] += count
-        yield
+    yield from _count(kinds, ((key, 1) for key in state.records))
+    yield from _count(kinds, ((key, len(items)) for key, items in state.streams.items()))
+    if unread is not None:
+        yield from _count(kinds, unread.counts())
     return Rehearsal(shadow, [core.redactor.text(item) for item in missing], dict(kinds), unread)
+
+
+def _count(kinds: Counter[str], counts: Iterator[tuple[Key, int]]) -> Steps[None]:
+    while part := list(islice(counts, _COUNTED_AT_ONCE)):
+        for (kind, _, _), count in part:
+            kinds[kind] += count
+        yield
 
 
 def _drop(_: Commit) -> None:
@@ -193,30 +199,30 @@ class _Mended:
 def _mend(core: Core, row: Tcb, mended: _Mended) -> None:
     if row.parent is None:
         core.live_roots[row.id] = None
-    _upgrade(core, row, mended)
-    row = core.state.row(row.id)
+    row = _upgraded(core, row, mended)
     if row.state.kind is StateKind.RUNNING:
         mended.interrupted.append(row.id)
         core.events.emit("discarded", row.id, row.budget.turns + 1)
         row = replace(row, state=TaskState.READY)
         core.state.put_row(row)
-    effects = core.cell(row.id).effects.values()
-    mended.in_doubt.extend(f"{row.id}: {effect.name}" for effect in effects if effect.in_doubt)
-    if effects and suspend_in_doubt(core, row):
-        return
-    if row.wait is not None and row.wait.kind is WaitKind.SIGNAL:
+    if effects := core.cell(row.id).effects:
+        mended.in_doubt += [f"{row.id}: {effect.name}" for effect in effects.values() if effect.in_doubt]
+        if suspend_in_doubt(core, row):
+            return
+    wait = row.wait
+    if wait is not None and wait.kind is WaitKind.SIGNAL:
         core.signal_waiters[row.id] = None
-    if row.wait is not None and row.wait.kind is WaitKind.SUB_AGENT_JOIN:
-        if not core.joining.begin(row, row.wait.children):
+    if wait is not None and wait.kind is WaitKind.SUB_AGENT_JOIN:
+        if not core.joining.begin(row, wait.children):
             mended.woken.append(row.id)
             core.wake(row)
     elif core.can_run(row):
         core.push(row.id)
 
 
-def _upgrade(core: Core, row: Tcb, mended: _Mended) -> None:
+def _upgraded(core: Core, row: Tcb, mended: _Mended) -> Tcb:
+    """The row at the version of its program, as is its state."""
     if upgrade_state(core, row):
         mended.upgraded.append(row.id)
     version = core.programs[row.program].version
-    if row.version != version:
-        core.state.put_row(replace(row, version=version))
+    return row if row.version == version else core.state.put_row(replace(row, version=version))
