@@ -35,26 +35,23 @@ _NONE: Mapping[Any, Any] = MappingProxyType({})
 """What a cell holds of a kind until there is something: most of a hundred thousand tasks need few of them."""
 
 
-class UnreadItems:
-    """A stream whose items were not read yet, but for those that were added since."""
+class UnreadItems(Struct, gc=False, eq=False):
+    """A stream of so many items that were not read yet, and those that were added since."""
 
-    __slots__ = ("_unread", "added")
-
-    def __init__(self, unread: int) -> None:
-        self._unread = unread
-        self.added: list[bytes] = []
+    unread: int
+    added: Sequence[bytes] = ()
 
     def __len__(self) -> int:
-        return self._unread + len(self.added)
+        return self.unread + len(self.added)
 
     def extend(self, items: Sequence[bytes]) -> None:
         """Add items at the end."""
-        self.added.extend(items)
+        self.added = (*self.added, *items)
 
     def read(self, items: Sequence[bytes]) -> list[bytes]:
         """The stream, now that these were read."""
-        if len(items) != self._unread:
-            raise DecodeError(f"{len(items)} items, but {self._unread} were to be there")
+        if len(items) != self.unread:
+            raise DecodeError(f"{len(items)} items, but {self.unread} were to be there")
         return [*items, *self.added] if self.added or type(items) is not list else items
 
 
@@ -140,11 +137,12 @@ class Cell(Struct, gc=False, eq=False):
         """The kinds of streams that were not read yet."""
         return [kind for kind, stream in self.streams.items() if type(stream) is UnreadItems]
 
-    def fill(self, kind: str, items: Sequence[bytes]) -> None:
-        """Put in what was read of a stream, if that is not known already."""
+    def fill(self, kind: str, items: Sequence[bytes]) -> bool:
+        """Put in what was read of a stream, if that is not known already; whether all are read by now."""
         stream = self.streams.get(kind)
         if type(stream) is UnreadItems:
             self._own("streams")[kind] = stream.read(items)
+        return not self.unread()
 
     def tally(self, partition: str) -> Tally:
         """The tokens and tool results of a partition; each message is counted once in a process."""

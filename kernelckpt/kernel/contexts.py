@@ -37,6 +37,8 @@ class Contexts:
     def refuse_unread(self, *task_ids: str) -> None:
         """Raise `ContextNotLoadedError` if one of these is not loaded yet; if any is not, without ids."""
         unread = self._state.unread
+        if not unread:
+            return
         found = next((task for task in task_ids or unread if task in unread), None)
         if found is not None:
             more = "" if task_ids else f" and {len(unread) - 1} more"
@@ -113,12 +115,11 @@ class Contexts:
         return [] if cell is None else [(kind, task, cell.generation(kind)) for kind in cell.unread()]
 
     def _fill(self, part: Mapping[Key, Sequence[bytes]]) -> None:
+        find_cell, unread = self._state.find_cell, self._state.unread
         for (kind, task, generation), items in part.items():
-            cell = self._state.find_cell(task)
-            if cell is not None and generation == cell.generation(kind):
-                cell.fill(kind, items)
-                if not cell.unread():
-                    self._state.unread.discard(task)
+            cell = find_cell(task)
+            if cell is not None and generation == cell.generation(kind) and cell.fill(kind, items):
+                unread.discard(task)
 
     def _tell(self) -> None:
         news, self._news = self._news, anyio.Event()

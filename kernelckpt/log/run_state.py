@@ -35,7 +35,7 @@ class RunState:
     def index(self, indexes: Iterable[StreamIndex]) -> None:
         """Take in the streams that a base lists."""
         for index in indexes:
-            self.streams[index.key] = StreamReferences(bytearray(index.references), index.items, index.items)
+            self.streams[index.key] = StreamReferences(index.references, index.items, index.items)
             self.listed[index.key] = None
 
     def apply(self, change: Change, place: Reference | None, where: str) -> None:
