@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgpack  # type: ignore[import-untyped]  # it ships no annotations
@@ -156,16 +156,12 @@ def decode_index(frame: Frame, where: str) -> list[StreamIndex]:
     ]
 
 
-def each_reference(packed: bytes | bytearray, where: str) -> Iterator[Reference]:
-    """Packed references one after the other, in order."""
-    try:
-        place = _one_in_entry.decode(
-            packed
-        )  # of a stream that was written at once: no unpacker is made for it
+def each_reference(packed: bytes | bytearray, stream: object) -> Iterable[Reference]:
+    """The packed references of a stream, one after the other in order; errors name the stream."""
+    try:  # one that was written at once: no unpacker is made for it
+        return (Reference("", *_one_in_entry.decode(packed)),)
     except MsgspecError:
-        yield from _each_reference(packed, where)
-    else:
-        yield Reference("", *place)
+        return _each_reference(packed, f"stream {stream}")
 
 
 def _each_reference(packed: bytes | bytearray, where: str) -> Iterator[Reference]:

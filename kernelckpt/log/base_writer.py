@@ -143,7 +143,7 @@ class BaseWriter:
         packed, items = bytes(stream.packed), stream.durable
         places = bytearray()
         moved = False
-        for found in each_reference(packed, f"stream {key}"):
+        for found in each_reference(packed, key):
             place = found
             if self._is_sparse(found):
                 place = await self._copy(found)

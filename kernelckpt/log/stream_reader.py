@@ -83,7 +83,7 @@ class _Stream:
         """Read what lies where the references say by now."""
         self.key = key
         self.items = extent.items
-        places = each_reference(extent.references.packed, f"stream {key}")
+        places = each_reference(extent.references.packed, key)
         self.parts: list[Reference | Append] = [place for place in places if place.start < extent.items]
         self.left = len(self.parts)
 
