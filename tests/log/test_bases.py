@@ -44,6 +44,22 @@ async def test_a_base_ends_although_entries_are_added_as_fast_as_they_are_listed
     assert len(added) < 5
 
 
+@pytest.mark.parametrize("sorted_at_once", [1, 2, 1000])
+async def test_each_entry_is_read_once_however_the_streams_of_a_base_share_them(
+    client, storage, monkeypatch, sorted_at_once
+):
+    monkeypatch.setattr("kernelckpt.log.stream_reader._CHUNK", sorted_at_once)
+    for number in range(8):
+        for task in "ab" if number % 3 else "ba":
+            client.say(task, b"%d" % number)
+        await client.flush()
+    await client.base()
+    storage.reads = 0
+    loaded = await read_run(storage, RUN)
+    assert state_of(loaded) == client.state()
+    assert storage.reads == 9, "that of the base, and those of eight entries with items of two streams"
+
+
 async def test_history_is_not_copied_into_bases(client, storage):
     await fill(client, 20, size=5000)
     info = await client.base()
