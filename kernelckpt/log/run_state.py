@@ -18,7 +18,6 @@ class RunState:
         streams: every stream, as the places of its items.
         at_hand: frames of items that were read on the way, by place.
         repeats: for each stream, appends that repeat what it had already.
-        listed: streams that the base lists, so that not all of their items are at hand.
         gaps: streams that an append left a gap in. A base may list a stream that was removed and begun
             anew while it was scanned; changes to the former one make no sense then, until the removal.
     """
@@ -29,14 +28,13 @@ class RunState:
         self.streams: dict[Key, StreamReferences] = {}
         self.at_hand: dict[Reference, tuple[bytes, ...]] = {}
         self.repeats: dict[Key, list[tuple[int, tuple[bytes, ...]]]] = {}
-        self.listed: dict[Key, None] = {}
         self.gaps: dict[Key, str] = {}
 
     def index(self, indexes: Iterable[StreamIndex]) -> None:
         """Take in the streams that a base lists."""
         for index in indexes:
-            self.streams[index.key] = StreamReferences(index.references, index.items, index.items)
-            self.listed[index.key] = None
+            items = index.items
+            self.streams[index.key] = StreamReferences(index.references, items, items, in_base=True)
 
     def apply(self, change: Change, place: Reference | None, where: str) -> None:
         """Apply one change; `place` says where the items of an append lie."""
@@ -44,9 +42,10 @@ class RunState:
             assert place is not None
             self._append(change, place, where)
             return
-        if change.key in self.streams:
+        if self.streams and change.key in self.streams:
             self._drop(change.key)
-        self.gaps.pop(change.key, None)
+        if self.gaps:
+            self.gaps.pop(change.key, None)
         if isinstance(change, Put):
             assert isinstance(change.record, bytes)
             self.records[change.key] = change.record
@@ -61,7 +60,6 @@ class RunState:
     def _drop(self, key: Key) -> None:
         del self.streams[key]
         self.repeats.pop(key, None)
-        self.listed.pop(key, None)
 
     def _append(self, change: Append, place: Reference, where: str) -> None:
         stream = self.streams.setdefault(change.key, StreamReferences())

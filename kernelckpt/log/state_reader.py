@@ -132,7 +132,7 @@ class StateReader:
             kinds = later.kinds
         self._slice.begin()
         for key, references in live.items():
-            is_left = key[0] in kinds and key in self.state.listed
+            is_left = references.in_base and key[0] in kinds
             (left if is_left else now)[key] = Extent(references, references.durable)
             if self._slice.over:
                 await self._slice.rest()

@@ -12,11 +12,13 @@ class StreamReferences(Struct, gc=False, eq=False):
         packed: the references, encoded one after the other; not copied before the first is added.
         durable: how many items they cover.
         staged: how many items the client has appended.
+        in_base: the base that a restore began with lists it: not all of its items were read on the way.
     """
 
     packed: bytes | bytearray = b""
     durable: int = 0
     staged: int = 0
+    in_base: bool = False
 
     def add(self, reference: bytes, end: int) -> None:
         """Note a durable frame, by its encoded reference, whose items end before index `end`."""
