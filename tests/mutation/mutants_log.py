@@ -131,6 +131,13 @@ LOG = (
         tests=(DAMAGE + "a_reference_to_other_items_is_refused",),
     ),
     Mutant(
+        name="places are read as their streams were listed",
+        file=STREAM_READER,
+        old="if lie_in_order else",
+        new="if True else",
+        tests=(BASE + "each_entry_is_read_once_however_the_streams_of_a_base_share_them",),
+    ),
+    Mutant(
         name="two appends may disagree about an item",
         file=STREAM_READER,
         old="if tuple(items[start : start + known]) != added[:known]:",
