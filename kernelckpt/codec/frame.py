@@ -268,8 +268,9 @@ class _RawFrame(Struct, frozen=True, gc=False):
         expected.update(self.payload)
         if expected.digest() != self.digest:
             raise CorruptionError(f"{place.where}: its digest does not fit its bytes")
-        head = frame_head(kind, self.digest, size, version=version, encoding=encoding)
-        if place.length != len(head) + size:
+        # Arrays of four and of five fields have heads of the same length.
+        shortest = len(encode_plain((kind, version, encoding, self.digest))) + len(bin_head(size)) + size
+        if place.length != shortest:
             raise DecodeError(f"{place.where}: not in the shortest form", path=place.where)
 
 

@@ -55,10 +55,10 @@ def decode_items(data: bytes | memoryview, run_id: str, place: Reference, codec:
     Raises:
         FormatError: these are not its bytes.
     """
-    where = f"{place.blob or f'entry {place.sequence}'}: byte {place.offset}"
     if place.blob:
-        origin = blob_origin(run_id, place.blob)
+        where, origin = f"{place.blob}: byte {place.offset}", blob_origin(run_id, place.blob)
     else:
+        where = f"entry {place.sequence}: byte {place.offset}"
         origin = entry_origin(run_id, place.epoch, place.sequence)
     frame = decode_frame(data, origin, place.offset, where, codec, tag=place.tag)
     changes = decode_changes(frame, where, codec.steps)

@@ -95,7 +95,8 @@ class UnreadStreams:
                 raise self._damaged(error) from error
 
     def _is_unread(self, key: Key) -> bool:
-        return key in self._unread and self._live.get(key) is self._unread[key].references
+        extent = self._unread.get(key)
+        return extent is not None and self._live.get(key) is extent.references
 
     def _taken(self, streams: Streams) -> Streams:
         """These are read; those that the client has removed by now are left out."""

@@ -478,8 +478,8 @@ KERNEL = (
     Mutant(
         name="contexts of forgotten tasks are read all the same",
         file=UNREAD,
-        old="key in self._unread and self._live.get(key) is self._unread[key].references",
-        new="key in self._unread",
+        old="return extent is not None and self._live.get(key) is extent.references",
+        new="return extent is not None",
         tests=(CONTEXTS + "bases_and_pruning_keep_what_is_still_to_be_read_wherever_it_is_moved",),
     ),
     Mutant(
