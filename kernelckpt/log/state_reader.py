@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 
 from msgspec import Struct
 
@@ -32,6 +33,7 @@ from kernelckpt.codec.frame import (
 from kernelckpt.errors import CorruptionError, FormatError, NotFoundError
 from kernelckpt.log.chain import ChainEntry, Damage, Plan
 from kernelckpt.log.options import LogStats
+from kernelckpt.log.read_ahead import ReadAhead, Reading
 from kernelckpt.log.run_state import RunState
 from kernelckpt.log.stream_reader import Extent, StreamReader, Streams
 from kernelckpt.log.time_slice import READ_SECONDS, TimeSlice
@@ -85,10 +87,11 @@ class StateReader:
         """
         if plan.base is not None:
             await self._guard(plan.base, self._read_base(plan.base), base=True)
-        for entry in plan.entries:
-            if entry.meta.kind == "delta":
+        deltas = [entry for entry in plan.entries if entry.meta.kind == "delta"]
+        async with ReadAhead(self._reading(entry) for entry in deltas) as ahead:
+            for entry in deltas:
                 exact = plan.base is None or entry.sequence > plan.base.sequence
-                await self._guard(entry, self._read_delta(entry, exact=exact))
+                await self._guard(entry, self._read_delta(entry, ahead.next(), exact=exact))
         return await self._read_streams(plan, later)
 
     async def facts_of(self, entry: ChainEntry) -> BaseFacts:
@@ -98,7 +101,8 @@ class StateReader:
             FormatError, NotFoundError: the entry is damaged or gone.
         """
         where = f"entry {entry.sequence}"
-        frames = [frame async for frame in self._entry_frames(entry)]
+        _, read = self._reading(entry)
+        frames = [frame async for frame in self._entry_frames(entry, read())]
         if len(frames) != 1 or frames[0].type != BASE:
             raise CorruptionError(f"{where}: not the entry of a base")
         facts = decode_facts(frames[0].payload, where)
@@ -172,8 +176,8 @@ class StateReader:
                 f"{self.facts.records} and {self.facts.streams}"
             )
 
-    async def _read_delta(self, entry: ChainEntry, *, exact: bool) -> None:
-        async for frame in self._entry_frames(entry):
+    async def _read_delta(self, entry: ChainEntry, reading: Awaitable[bytes], *, exact: bool) -> None:
+        async for frame in self._entry_frames(entry, reading):
             self._apply(frame, entry, f"entry {entry.sequence}: byte {frame.offset}")
             if self._slice.over:
                 await self._slice.rest()
@@ -198,10 +202,14 @@ class StateReader:
         except FormatError as error:
             raise Damage(entry.sequence, error.message, base=base) from error
 
-    async def _entry_frames(self, entry: ChainEntry) -> AsyncIterator[Frame]:
+    def _reading(self, entry: ChainEntry) -> Reading:
+        read = partial(self._storage.read, self._run_id, entry.tip.epoch, entry.sequence)
+        return entry.link.info.size, read
+
+    async def _entry_frames(self, entry: ChainEntry, reading: Awaitable[bytes]) -> AsyncIterator[Frame]:
         epoch, sequence = entry.tip.epoch, entry.sequence
         where = f"entry {sequence}"
-        data = await self._storage.read(self._run_id, epoch, sequence)
+        data = await reading
         self._slice.begin()
         self.bytes_read += len(data)
         header = header_of(entry.meta, self._run_id, epoch, sequence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
-from itertools import chain, count, islice, pairwise
+from itertools import chain, count, pairwise
 from typing import TypeAlias
 
 from anyio import Lock, create_task_group, to_thread
@@ -23,8 +23,8 @@ _READ_BYTES = 4 * 1024 * 1024
 _CHUNK = 2000
 """How many places are sorted at once: all of a large run would hold the event loop for too long."""
 
-_AT_ONCE = 2
-"""How many reads are under way at a time."""
+_AT_ONCE, _SHORT_AT_ONCE, _SHORT_BYTES = 2, 16, 1024 * 1024
+"""How many reads are under way at a time: more of them, as long as they come to less than so many bytes."""
 
 _BESIDE_BYTES = 128 * 1024
 """So many bytes are decoded in a thread: what takes the time is hashing, which lets the event loop go on."""
@@ -171,7 +171,7 @@ class StreamReader:
         self._slice.begin()
         if self._runs is None:
             return await self._prepare()
-        runs = list(islice(self._runs, _AT_ONCE))
+        runs = _some(self._runs)
         if not runs:
             return None
         whole: Streams = {}
@@ -216,11 +216,9 @@ class StreamReader:
         run = [found for found in run if self._is_wanted(found[5].key)]
         if not run:
             return
-        first, last = run[0][4], run[-1][4]
         try:
             self._slice.note()
-            length = last.offset + last.length - first.offset
-            data = await read_raw(self._storage, self._run_id, first, length)
+            data = await read_raw(self._storage, self._run_id, run[0][4], _length(run))
             self.bytes_read += len(data)
             async with self._turn:
                 await self._take(run, data, whole)
@@ -281,6 +279,24 @@ def _runs(places: Iterable[_Place]) -> Iterator[list[_Place]]:
         run.append(found)
     if run:
         yield run
+
+
+def _some(runs: Iterator[list[_Place]]) -> list[list[_Place]]:
+    """The runs to be read next, at the same time: a storage may be far away."""
+    some: list[list[_Place]] = []
+    size = 0
+    while len(some) < _AT_ONCE or (len(some) < _SHORT_AT_ONCE and size < _SHORT_BYTES):
+        run = next(runs, None)
+        if run is None:
+            break
+        some.append(run)
+        size += _length(run)
+    return some
+
+
+def _length(run: list[_Place]) -> int:
+    first, last = run[0][4], run[-1][4]
+    return last.offset + last.length - first.offset
 
 
 def _joins(first: Reference, last: Reference, place: Reference) -> bool:

@@ -2,8 +2,11 @@
 
 import anyio
 import pytest
+from log_kit import RUN, state_of
 
+from kernelckpt.abc import StorageWrapper
 from kernelckpt.errors import NotFoundError
+from kernelckpt.log import read_run
 from kernelckpt.log.read_ahead import ReadAhead
 
 MIB = 1024 * 1024
@@ -98,3 +101,53 @@ async def test_who_is_cancelled_leaves_nothing_under_way():
 async def test_nothing_to_read_is_nothing_to_wait_for():
     async with ReadAhead([]):
         pass
+
+
+class Counting(StorageWrapper):
+    """Each read lets others begin first; knows the most that were under way at a time."""
+
+    def __init__(self, storage):
+        super().__init__(storage)
+        self.under_way = self.most = 0
+
+    async def pass_on(self, call):
+        if call.method != "read":
+            return await super().pass_on(call)
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            for _ in range(20):
+                await anyio.lowlevel.checkpoint()
+            return await super().pass_on(call)
+        finally:
+            self.under_way -= 1
+
+
+async def test_deltas_are_read_some_at_a_time(client, storage):
+    for number in range(40):
+        client.put("a", b"%d" % number)
+        client.say("a", b"%d" % number)
+        await client.log.flush("turn")
+    far = Counting(storage)
+    assert state_of(await read_run(far, RUN)) == client.state()
+    assert far.most == 16
+
+
+async def test_what_a_base_refers_to_is_read_some_at_a_time_too(client, storage):
+    for number in range(40):
+        client.say("a", b"%d" % number)
+        await client.log.flush("turn")
+    await client.log.write_base(client.scan())
+    far = Counting(storage)
+    assert state_of(await read_run(far, RUN)) == client.state()
+    assert far.most == 16
+
+
+async def test_large_pieces_are_read_two_at_a_time(client, storage):
+    for _ in range(6):
+        client.say("a", bytes(MIB))
+        await client.log.flush("turn")
+    await client.log.write_base(client.scan())
+    far = Counting(storage)
+    assert state_of(await read_run(far, RUN)) == client.state()
+    assert far.most == 2
