@@ -18,10 +18,10 @@ from kernelckpt.codec.change import (
 )
 from kernelckpt.codec.codec import Codec
 from kernelckpt.codec.entry import BaseFacts, BlobPointer, LiveBlob, LiveEntries
-from kernelckpt.codec.frame import ITEMS, RECORDS, STREAMS
+from kernelckpt.codec.frame import RECORDS, STREAMS
 from kernelckpt.errors import CorruptionError
 from kernelckpt.log.blob_writer import BlobWriter
-from kernelckpt.log.container_writer import FRAME_BYTES, Payload, items_payload
+from kernelckpt.log.container_writer import FRAME_BYTES, Payload
 from kernelckpt.log.entry_encoder import RecordEncoder, record_bytes
 from kernelckpt.log.segment_map import SegmentMap
 from kernelckpt.log.stream_reader import decode_items, read_raw
@@ -192,7 +192,7 @@ class BaseWriter:
         data = await read_raw(self._storage, self._run_id, place, place.length)
         self._slice.begin()
         append: Append = decode_items(data, self._run_id, place, self._codec)
-        copied = await self._items.add(ITEMS, items_payload(append.key, append.start, append.items))
+        copied = await self._items.add_items(append.key, append.start, append.items)
         return Reference(self._items.name, 0, 0, copied.offset, copied.length, append.start, copied.tag)
 
     def _facts(self, state: BlobPointer) -> BaseFacts:

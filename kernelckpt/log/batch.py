@@ -57,14 +57,16 @@ class Batch:
         """
         records, items = self.records, self.items
         for change in changes:
-            if type(change) is Append:
+            if isinstance(change, Append):
                 self._append(change, streams)
                 continue
             key = change.key
-            if type(change) is Put and records.get(key, key) is not None and key not in items:
-                records[key] = change.record  # what `_set` does for most
+            if not isinstance(change, Put):
+                self._set(key, None)
+            elif key in items or records.get(key, key) is None:
+                self._set(key, change.record)
             else:
-                self._set(key, change.record if type(change) is Put else None)
+                records[key] = change.record  # what `_set` does for most
             streams.pop(key, None)
 
     def absorb(self, newer: Batch) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from kernelckpt.abc import PART_BYTES, StorageBackend
+from kernelckpt.abc import PART_BYTES, Key, StorageBackend
 from kernelckpt.codec.entry import BlobHeader, BlobPointer
 from kernelckpt.codec.envelope import Wrapper
 from kernelckpt.codec.frame import blob_origin, encode_plain
@@ -48,7 +48,13 @@ class BlobWriter:
 
     async def add(self, kind: int, payload: Payload) -> FramePlace:
         """Add a frame; returns where it lies in the blob."""
-        place = await self._container.add(kind, payload)
+        return await self._added(await self._container.add(kind, payload))
+
+    async def add_items(self, key: Key, start: int, items: Sequence[bytes]) -> FramePlace:
+        """Add a frame of items; returns where it lies in the blob."""
+        return await self._added(await self._container.add_items(key, start, items))
+
+    async def _added(self, place: FramePlace) -> FramePlace:
         self.frames += 1
         if self._container.waiting >= _PART_BYTES:
             await self._flush()

@@ -12,6 +12,7 @@ from kernelckpt.codec.change import encode_items, items_head
 from kernelckpt.codec.envelope import PLAIN, Wrapper
 from kernelckpt.codec.frame import (
     BARE_HEADER,
+    ITEMS,
     bin_head,
     closing,
     container_digest,
@@ -27,7 +28,9 @@ FRAME_BYTES = 64 * 1024
 """A frame is closed once its payload has this size."""
 
 _JOIN_BYTES = 16 * 1024
-_ONE_CALL_BYTES = 128 * 1024
+_SMALL_BYTES = FRAME_BYTES
+"""Items that come to no more are encoded and hashed at one go, as most are."""
+
 _HASH_BYTES = 2047
 """Hashed at one go: from 2048 bytes on hashlib lets other threads have the interpreter, and until one of them
 gives it back the event loop is held, for longer than the hashing takes."""
@@ -79,19 +82,6 @@ class Payload:
             self._tail = bytearray()
 
 
-def items_payload(key: Key, start: int, items: Sequence[bytes]) -> Payload:
-    """The payload of a frame of items: encoded in one call, or without copying large ones."""
-    payload = Payload()
-    if sum(map(len, items)) < _ONE_CALL_BYTES:
-        payload.add(encode_items(key, start, items))
-        return payload
-    payload.add(items_head(key, start, len(items)))
-    for item in items:
-        payload.add(bin_head(len(item)))
-        payload.add(item)
-    return payload
-
-
 class ContainerWriter:
     """A container under construction; `take` hands out the pieces that are ready.
 
@@ -119,12 +109,33 @@ class ContainerWriter:
         self._wrapper = wrapper
         self._digest = container_digest(header, wrapper.mac)
         self._frames = 0
-        self._put([encode_plain(BARE_HEADER) if bare else header])
+        self._put(encode_plain(BARE_HEADER) if bare else header)
 
     @property
     def waiting(self) -> int:
         """Bytes not yet taken."""
         return self._ready.size
+
+    async def add_items(self, key: Key, start: int, items: Sequence[bytes]) -> FramePlace:
+        """Add a frame of items; returns where it lies."""
+        if sum(map(len, items)) <= _SMALL_BYTES and not self._wrapper.changes_payloads:
+            return self._add_small(ITEMS, encode_items(key, start, items))
+        payload = Payload()
+        payload.add(items_head(key, start, len(items)))
+        for item in items:
+            payload.add(bin_head(len(item)))
+            payload.add(item)
+        return await self.add(ITEMS, payload)
+
+    def _add_small(self, kind: int, payload: bytes) -> FramePlace:
+        offset, size = self.size, len(payload)
+        hasher = frame_digest(self._origin, offset, kind, size)
+        for chunk in _chunks((payload,)):
+            hasher.update(chunk)
+        digest = hasher.digest()
+        self._put(frame_head(kind, digest, size) + payload)
+        self._count(digest)
+        return FramePlace(offset, self.size - offset, b"")
 
     async def add(self, kind: int, payload: Payload) -> FramePlace:
         """Add a frame; returns where it lies."""
@@ -137,15 +148,14 @@ class ContainerWriter:
             if self._slice.over:
                 await self._slice.rest()
         digest = hasher.digest()
-        self._digest.update(digest)
-        self._frames += 1
-        self._put([frame_head(kind, digest, size, encoding=encoding), *pieces])
+        self._put(frame_head(kind, digest, size, encoding=encoding), *pieces)
+        self._count(digest)
         return FramePlace(offset, self.size - offset, frame_tag(digest, encoding))
 
     def finish(self) -> bytes:
         """Add the closing; returns the container's digest."""
         raw, digest = closing(self._digest, self._frames, bare=self._bare)
-        self._put([raw])
+        self._put(raw)
         return digest
 
     def take(self) -> list[bytes]:
@@ -167,10 +177,15 @@ class ContainerWriter:
             self._slice.begin()
         return encoding, [data]
 
-    def _put(self, pieces: Iterable[bytes]) -> None:
+    def _put(self, *pieces: bytes) -> None:
         for piece in pieces:
             self.size += len(piece)
             self._ready.add(piece)
+
+    def _count(self, digest: bytes) -> None:
+        """Count a frame, and have the container's digest depend on its digest."""
+        self._digest.update(digest)
+        self._frames += 1
 
 
 def _chunks(pieces: Iterable[bytes]) -> Iterable[bytes | memoryview]:

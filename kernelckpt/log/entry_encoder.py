@@ -13,7 +13,6 @@ from kernelckpt.codec.entry import EntryHeader, EntryMeta, encode_meta
 from kernelckpt.codec.envelope import MAX_PAYLOAD_BYTES, Wrapper
 from kernelckpt.codec.frame import (
     BASE,
-    ITEMS,
     MAX_TEXT_BYTES,
     NO_DIGEST,
     RECORDS,
@@ -23,7 +22,7 @@ from kernelckpt.codec.frame import (
 from kernelckpt.errors import InvalidValueError
 from kernelckpt.log.batch import Batch, PendingItems
 from kernelckpt.log.checkpoint_info import CheckpointInfo
-from kernelckpt.log.container_writer import FRAME_BYTES, ContainerWriter, Payload, items_payload
+from kernelckpt.log.container_writer import FRAME_BYTES, ContainerWriter, Payload
 from kernelckpt.log.stream_references import StreamReferences
 from kernelckpt.log.time_slice import TimeSlice
 
@@ -166,10 +165,9 @@ class EntryEncoder:
             await self._writer.add(RECORDS, payload)
 
     async def _add_items(self, key: Key, pending: PendingItems) -> None:
-        start = pending.start
+        start, epoch, sequence = pending.start, self._position.epoch, self._position.sequence
         for items in _groups(key, pending.items):
-            place = await self._writer.add(ITEMS, items_payload(key, start, items))
-            epoch, sequence = self._position.epoch, self._position.sequence
+            place = await self._writer.add_items(key, start, items)
             reference = Reference("", epoch, sequence, place.offset, place.length, start, place.tag)
             start += len(items)
             self._references.append((pending.stream, encode_reference(reference), start))
