@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from time import perf_counter
 
 import anyio
 from msgspec.structs import replace
@@ -164,7 +164,7 @@ class CheckpointHook(Hook):
             message = "the kernel has a state already that this hook knows nothing of"
             raise UsageError(message, hint="let only one hook restore: put this one first, or alone")
         self._kernel = kernel
-        begun = time.perf_counter()
+        begun = perf_counter()
         try:
             self._collector.hold_back()
             restore = HostRestore(kernel)
@@ -173,7 +173,7 @@ class CheckpointHook(Hook):
         except BaseException:
             await self._give_back()
             raise
-        self._restore_seconds = time.perf_counter() - begun
+        self._restore_seconds = perf_counter() - begun
         kernel.start_soon(self._write)
         self._upkeep = Upkeep(kernel, self._log, every=self._every, retention=self._retention)
         self._upkeep.start()
@@ -192,7 +192,7 @@ class CheckpointHook(Hook):
         log = self._log
         if log is None or self._closed:
             return
-        begun = time.perf_counter()
+        begun = perf_counter()
         self._commits += 1
         self._turns_since += commit.ended_turn
         log.stage(commit.changes, commit=commit.number, turn=commit.turn)
@@ -200,7 +200,7 @@ class CheckpointHook(Hook):
         if trigger:
             self._turns_since = 0
             log.request_flush(trigger)
-        held = time.perf_counter() - begun
+        held = perf_counter() - begun
         self._hold = max(self._hold, held)
 
     @override

@@ -38,6 +38,7 @@ class Batch:
         """An empty batch that continues after this commit."""
         self.records: dict[Key, Struct | bytes | None] = {}
         self.renewed: set[Key] = set()
+        self._removed: set[Key] = set()
         self.items: dict[Key, PendingItems] = {}
         self.commit = commit
         self.turn = turn
@@ -55,19 +56,16 @@ class Batch:
         Raises:
             UsageError: an append leaves a gap.
         """
-        records, items = self.records, self.items
+        records, removed = self.records, self._removed
         for change in changes:
-            if isinstance(change, Append):
-                self._append(change, streams)
-                continue
             key = change.key
-            if not isinstance(change, Put):
-                self._set(key, None)
-            elif key in items or records.get(key, key) is None:
-                self._set(key, change.record)
-            else:
+            if isinstance(change, Put) and key not in removed and key not in streams:
                 records[key] = change.record  # what `_set` does for most
-            streams.pop(key, None)
+            elif isinstance(change, Append):
+                self._append(change, streams)
+            else:
+                self._set(key, change.record if isinstance(change, Put) else None)
+                streams.pop(key, None)
 
     def absorb(self, newer: Batch) -> None:
         """Take in a batch that was staged after this one; what is newer wins, key by key."""
@@ -84,17 +82,20 @@ class Batch:
         self.trigger = newer.trigger or self.trigger
 
     def _set(self, key: Key, record: Struct | bytes | None) -> None:
-        records = self.records
-        if record is not None and records.get(key, record) is None:
-            del records[key]
+        if record is None:
+            self._removed.add(key)
+        elif key in self._removed:
+            self._removed.remove(key)
+            del self.records[key]
             self.renewed.add(key)
-        records[key] = record
-        if key in self.items:
-            del self.items[key]
+        self.records[key] = record
+        self.items.pop(key, None)
 
     def _append(self, change: Append, streams: dict[Key, StreamReferences]) -> None:
         key, items = change.key, change.items
-        stream = streams.get(key) or StreamReferences()
+        stream = streams.get(key)
+        if stream is None:
+            stream = StreamReferences()
         known = stream.staged - change.start
         if known < 0:
             raise UsageError(

@@ -28,6 +28,10 @@ FRAME_BYTES = 64 * 1024
 """A frame is closed once its payload has this size."""
 
 _JOIN_BYTES = 16 * 1024
+_PIECE_BYTES = 1024 * 1024
+"""What is joined to pieces of this size: between two of them a storage's thread needs the interpreter, and
+waits for it while the event loop is busy; and to copy larger ones would hold that up."""
+
 _SMALL_BYTES = FRAME_BYTES
 """Items that come to no more are encoded and hashed at one go, as most are."""
 
@@ -65,7 +69,7 @@ class Payload:
         self.size += len(data)
         if len(data) < _JOIN_BYTES:
             self._tail += data
-            if len(self._tail) >= FRAME_BYTES:
+            if len(self._tail) >= _PIECE_BYTES:
                 self._close_tail()
         else:
             self._close_tail()

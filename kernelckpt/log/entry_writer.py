@@ -28,6 +28,10 @@ from kernelckpt.log.progress import Progress
 from kernelckpt.log.stream_references import StreamReferences
 from kernelckpt.log.time_slice import TimeSlice
 
+_MANY_CHANGES, _SECONDS_PER_CHANGE = 500, 5e-6
+"""From so many changes in an entry on, its slices may be longer by so much for each: many agents make many in
+each pass of the event loop, and with one short slice in each they would run far ahead of what is written."""
+
 OnFailure: TypeAlias = Callable[[KernelCkptError, int], None]
 """Told of each failed attempt: the error, and how many failed in a row."""
 
@@ -177,7 +181,7 @@ class EntryWriter:
             self._appender.tip,
             self._clock.wall_ms(),
         )
-        time_slice = self._time_slice()
+        time_slice = self._time_slice(longest=(batch.changes - _MANY_CHANGES) * _SECONDS_PER_CHANGE)
         try:
             wrapper = self._codec.wrapper()
             attempt = await EntryEncoder(batch, position, self._encode, time_slice, wrapper).run()
@@ -219,8 +223,8 @@ class EntryWriter:
         self.progress.advance(attempt.batch.commit)
         time_slice.note()
 
-    def _time_slice(self) -> TimeSlice:
-        return TimeSlice(self._options.slice_seconds, self.stats)
+    def _time_slice(self, longest: float = 0.0) -> TimeSlice:
+        return TimeSlice(self._options.slice_seconds, self.stats, longest=longest)
 
     def _count_failure(self, error: StorageError) -> None:
         self.stats.failures += 1

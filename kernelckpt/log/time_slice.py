@@ -30,9 +30,18 @@ class TimeSlice:
     the loop, so that what it is used for ends. When nobody else wants the loop it goes on at once.
     """
 
-    def __init__(self, seconds: float, stats: LogStats, *, rest: float = 0.0) -> None:
-        """Yield after so many seconds; note the longest stretch in `stats`."""
-        self._seconds = seconds
+    def __init__(self, seconds: float, stats: LogStats, *, rest: float = 0.0, longest: float = 0.0) -> None:
+        """Yield after so many seconds; note the longest stretch in `stats`.
+
+        Args:
+            seconds: how long to work at a time.
+            stats: where the longest stretch is noted.
+            rest: see above.
+            longest: how long to work at a time where others work as long: half as long as they have just had
+                the loop, but no longer than this. Who waits for them does not notice so much more.
+        """
+        self._seconds = self._limit = seconds
+        self._longest = longest
         self._stats = stats
         self._rest = rest
         self._owed = 0.0
@@ -46,7 +55,7 @@ class TimeSlice:
     @property
     def over(self) -> bool:
         """Whether the time is used up."""
-        return perf_counter() - self._began >= self._seconds
+        return perf_counter() - self._began >= self._limit
 
     def note(self) -> None:
         """Count the stretch that ends here: called before an await that gives the loop away."""
@@ -76,5 +85,7 @@ class TimeSlice:
         """
         self.begin()
         self._owed = max(self._owed - (self._began - given), -_CREDIT_SECONDS)
-        if thread_time() - worked > _NOTICED_SECONDS:
+        others = thread_time() - worked
+        if others > _NOTICED_SECONDS:
             self._wanted = self._began
+        self._limit = max(self._seconds, min(self._longest, others / 2))

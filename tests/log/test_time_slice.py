@@ -31,7 +31,8 @@ class Loop:
 
     async def work(self, seconds, **settings):
         """Work for so long, in slices; returns the share of the loop that was had."""
-        time_slice = TimeSlice(SLICE, LogStats(), **settings)
+        self.stats = LogStats()
+        time_slice = TimeSlice(SLICE, self.stats, **settings)
         began, done = self.now, 0.0
         while done < seconds:
             self.now += 0.0001
@@ -101,3 +102,26 @@ async def test_without_a_rest_it_only_yields(loop_of):
     loop = loop_of(lambda now: 0.0005)
     assert 0.45 < await loop.work(0.1) < 0.6
     assert not loop.slept
+
+
+@pytest.mark.parametrize(
+    ("held", "longest", "stretch"),
+    [(0.032, 0.01, 0.01), (0.008, 0.01, 0.004), (0.0004, 0.01, SLICE), (0.032, 0.0, SLICE)],
+)
+async def test_slices_grow_with_those_of_others_up_to_a_limit(loop_of, held, longest, stretch):
+    loop = loop_of(lambda now: held)
+    await loop.work(0.1, longest=longest)
+    assert stretch - 1e-9 < loop.stats.longest_slice_seconds < stretch + 0.00011
+
+
+async def test_slices_are_short_again_once_others_are_quiet(loop_of):
+    loop = loop_of(lambda now: 0.032 if now < 0.1 else 0.0)
+    time_slice = TimeSlice(SLICE, LogStats(), longest=0.01)
+    while loop.now < 0.2:
+        loop.now += 0.0001
+        if time_slice.over:
+            await time_slice.rest()
+    began = loop.now
+    while not time_slice.over:
+        loop.now += 0.0001
+    assert loop.now - began < SLICE + 0.0002
