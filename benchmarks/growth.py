@@ -47,6 +47,8 @@ _NO_BASE = LogOptions(base_min_bytes=2**40, base_max_entries=10**9)
 """What a base does is measured elsewhere; here one more or less would hide how turns grow."""
 _AT_ONCE = 10
 _REPEATS = 20
+_TURNS = 10
+"""How many turns each of many agents takes; the fewer, the more of the cost is that of beginning and ending."""
 
 
 class Cost(Struct):
@@ -134,7 +136,7 @@ async def _pickled(rows: int) -> Cost:
 
 async def _agents(agents: int) -> Cost:
     """So many agents run at once; each turn is written as it commits."""
-    turns = max(5, 1000 // agents)
+    turns = max(_TURNS, 1000 // agents)
     course = Course(turns)
     with tempfile.TemporaryDirectory() as folder:
         async with kernel_of(_hook(folder), course) as kernel:

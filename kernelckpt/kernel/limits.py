@@ -22,6 +22,8 @@ class Reached(Struct, frozen=True):
 def reached(core: Core, row: Tcb) -> Reached | None:
     """The limit by which a task ends now, if there is one."""
     budget, limits = row.budget, row.budget.limits
+    if budget.is_ample:
+        return _reached_above(core, row) if core.overspent else None
     now = None if limits.max_wall_ms is None else clock_ms(core, limits)
     wall = core.clock.wall_ms() if limits.has_deadline() else None
     label = budget.exceeded(now, wall)

@@ -89,6 +89,17 @@ class BudgetLedger(Record, frozen=True, gc=False):
     children_tokens: U64 = 0
     children_cost_micros: U64 = 0
 
+    @property
+    def is_ample(self) -> bool:
+        """Whether no limit is reached whatever the clocks say: turns and tokens are left, no more limits."""
+        limits = self.limits
+        return (
+            self.turns < limits.max_turns
+            and self.total_tokens + self.children_tokens < limits.max_total_tokens
+            and limits.max_cost_micros is limits.max_wall_ms is None
+            and limits.deadline_ms is limits.deadline_after_ms is None
+        )
+
     def exceeded(self, now_ms: int | None = None, wall_ms: int | None = None) -> str | None:
         """The label of the first limit reached (`cost_budget` and `deadline` come last), or None.
 

@@ -2,10 +2,13 @@
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from kernel_kit import count, kernel_of, kinds, once
 
 from kernelckpt import SchedulerBudget
 from kernelckpt.errors import InvalidValueError, UsageError
+from kernelckpt.model.budget import BudgetLedger
 from kernelckpt.testing import ManualClock
 
 
@@ -32,6 +35,38 @@ async def test_a_task_is_ended_by_the_first_limit_it_reaches(budget, termination
         result = await kernel.join("s")
         assert (result.termination, result.turns_used) == (termination, turns)
         assert result.error.startswith("the budget's ")
+
+
+NUMBERS = st.integers(0, 4)
+OPTIONAL = st.none() | NUMBERS
+LIMITS = st.builds(
+    SchedulerBudget,
+    max_turns=NUMBERS,
+    max_total_tokens=NUMBERS,
+    max_wall_ms=OPTIONAL,
+    max_cost_micros=OPTIONAL,
+    deadline_ms=OPTIONAL,
+    deadline_after_ms=OPTIONAL,
+)
+LEDGERS = st.builds(
+    BudgetLedger,
+    LIMITS,
+    turns=NUMBERS,
+    total_tokens=NUMBERS,
+    started_at_ms=OPTIONAL,
+    cost_micros=NUMBERS,
+    began_at_ms=OPTIONAL,
+    children_tokens=NUMBERS,
+    children_cost_micros=NUMBERS,
+)
+
+
+@given(LEDGERS, st.integers(0, 99))
+def test_a_ledger_that_is_ample_has_reached_no_limit_at_any_time(ledger, now):
+    only_counts = ledger.limits == SchedulerBudget(
+        max_turns=ledger.limits.max_turns, max_total_tokens=ledger.limits.max_total_tokens
+    )
+    assert ledger.is_ample == (only_counts and ledger.exceeded(now, now) is None)
 
 
 async def test_the_schedulers_budget_is_the_default_of_roots_and_children():

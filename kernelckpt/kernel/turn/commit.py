@@ -100,7 +100,7 @@ def _commit(core: Core, row: Tcb, staged: Staged, what_next: ending.Next, gated:
     apply_ending(core, row, what_next, gated=gated, plan=plan)
     if core.urged:
         attention.end_wait_if_urged(core, task_id)
-    wait = state.row(task_id).wait
+    wait = None if what_next is ending.AGAIN else state.row(task_id).wait
     if core.events.heard:
         core.tell("committed", task_id, row.budget.turns, kernel_turn=state.totals.turn)
         if wait is not None:
