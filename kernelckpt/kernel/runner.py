@@ -126,7 +126,8 @@ class Runner:
                         return False
                     at = row
                     if not self._ended_by_limit(row):
-                        await self._work(row, scope)
+                        is_calling = row.state.kind is StateKind.BLOCKED
+                        await (self._make_calls if is_calling else self._turn)(row, scope)
                     at = None
                     if scope.cancel_called:
                         return not self.stopping
@@ -147,11 +148,6 @@ class Runner:
         limits.end_by_limit(self._core, row, limit)
         self._core.state.commit(waits=True)
         return True
-
-    def _work(self, row: Tcb, scope: anyio.CancelScope) -> Awaitable[None]:
-        """The tool calls of a task, or its next turn."""
-        calls = row.state.kind is StateKind.BLOCKED
-        return self._make_calls(row, scope) if calls else self._turn(row, scope)
 
     async def _make_calls(self, row: Tcb, scope: anyio.CancelScope) -> None:
         self._scopes[row.id] = scope
@@ -195,7 +191,8 @@ class Runner:
         core = self._core
         if core.settings.auto_compact:
             make_room(core, row)  # a commit of its own: what follows belongs into that of the row
-        row = expire_leases(core.state, row)
+        if core.state.cell(row.id).capabilities is not None:
+            row = expire_leases(core.state, row)
         budget = row.budget
         if budget.started_at_ms is None:
             budget = limits.begun(core, budget)

@@ -81,6 +81,7 @@ class EntryWriter:
         self._on_failure = on_failure
         self._lock = anyio.Lock()
         self._unsettled: Attempt | None = None
+        self._slice = TimeSlice(options.slice_seconds, stats)
 
     def stage(self, changes: Sequence[Change], commit: int, turn: int) -> None:
         """Take the changes of one commit into the pending batch.
@@ -181,14 +182,14 @@ class EntryWriter:
             self._appender.tip,
             self._clock.wall_ms(),
         )
-        time_slice = self._time_slice(longest=(batch.changes - _MANY_CHANGES) * _SECONDS_PER_CHANGE)
+        self._slice.begin_work(longest=(batch.changes - _MANY_CHANGES) * _SECONDS_PER_CHANGE)
         try:
             wrapper = self._codec.wrapper()
-            attempt = await EntryEncoder(batch, position, self._encode, time_slice, wrapper).run()
+            attempt = await EntryEncoder(batch, position, self._encode, self._slice, wrapper).run()
         except Exception as error:  # noqa: BLE001 - what a record raises, it raises at the next try too
             message = f"run {self._run_id!r}: what was staged cannot be encoded: {error}"
             self._give_up(message, getattr(error, "hint", ""), error)
-        time_slice.note()
+        self._slice.note()
         return attempt
 
     async def _try(self, attempt: Attempt) -> bool:
@@ -208,7 +209,7 @@ class EntryWriter:
 
     def _acknowledge(self, attempt: Attempt) -> None:
         """At one go: a base that begins meanwhile would find part of the entry."""
-        time_slice = self._time_slice()
+        self._slice.begin()
         for stream, reference, end in attempt.references:
             stream.add(reference, end)
         stats = self.stats
@@ -221,10 +222,7 @@ class EntryWriter:
             self._policy.entry_written(size)
         self.newest = attempt.info
         self.progress.advance(attempt.batch.commit)
-        time_slice.note()
-
-    def _time_slice(self, longest: float = 0.0) -> TimeSlice:
-        return TimeSlice(self._options.slice_seconds, self.stats, longest=longest)
+        self._slice.note()
 
     def _count_failure(self, error: StorageError) -> None:
         self.stats.failures += 1

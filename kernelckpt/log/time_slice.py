@@ -30,18 +30,10 @@ class TimeSlice:
     the loop, so that what it is used for ends. When nobody else wants the loop it goes on at once.
     """
 
-    def __init__(self, seconds: float, stats: LogStats, *, rest: float = 0.0, longest: float = 0.0) -> None:
-        """Yield after so many seconds; note the longest stretch in `stats`.
-
-        Args:
-            seconds: how long to work at a time.
-            stats: where the longest stretch is noted.
-            rest: see above.
-            longest: how long to work at a time where others work as long: half as long as they have just had
-                the loop, but no longer than this. Who waits for them does not notice so much more.
-        """
+    def __init__(self, seconds: float, stats: LogStats, *, rest: float = 0.0) -> None:
+        """Yield after so many seconds; note the longest stretch in `stats`."""
         self._seconds = self._limit = seconds
-        self._longest = longest
+        self._longest = self._others = 0.0
         self._stats = stats
         self._rest = rest
         self._owed = 0.0
@@ -51,6 +43,22 @@ class TimeSlice:
     def begin(self) -> None:
         """Start counting anew: called after an await that gave the loop away."""
         self._began = perf_counter()
+
+    def begin_work(self, longest: float) -> None:
+        """Begin something that may hold the loop for longer where others do as well.
+
+        It may for half as long as they did when it was last given away, were it for earlier work. Who waits
+        for them does not notice so much more.
+
+        Args:
+            longest: no longer than so many seconds.
+        """
+        self._longest = longest
+        self._set_limit()
+        self.begin()
+
+    def _set_limit(self) -> None:
+        self._limit = max(self._seconds, min(self._longest, self._others / 2))
 
     @property
     def over(self) -> bool:
@@ -85,7 +93,7 @@ class TimeSlice:
         """
         self.begin()
         self._owed = max(self._owed - (self._began - given), -_CREDIT_SECONDS)
-        others = thread_time() - worked
-        if others > _NOTICED_SECONDS:
+        self._others = thread_time() - worked
+        if self._others > _NOTICED_SECONDS:
             self._wanted = self._began
-        self._limit = max(self._seconds, min(self._longest, others / 2))
+        self._set_limit()

@@ -29,10 +29,11 @@ class Loop:
             await self.checkpoint()
             self.now = max(self.now, min(self.now + 0.0001, due))
 
-    async def work(self, seconds, **settings):
+    async def work(self, seconds, *, longest=0.0, **settings):
         """Work for so long, in slices; returns the share of the loop that was had."""
         self.stats = LogStats()
         time_slice = TimeSlice(SLICE, self.stats, **settings)
+        time_slice.begin_work(longest)
         began, done = self.now, 0.0
         while done < seconds:
             self.now += 0.0001
@@ -116,7 +117,8 @@ async def test_slices_grow_with_those_of_others_up_to_a_limit(loop_of, held, lon
 
 async def test_slices_are_short_again_once_others_are_quiet(loop_of):
     loop = loop_of(lambda now: 0.032 if now < 0.1 else 0.0)
-    time_slice = TimeSlice(SLICE, LogStats(), longest=0.01)
+    time_slice = TimeSlice(SLICE, LogStats())
+    time_slice.begin_work(longest=0.01)
     while loop.now < 0.2:
         loop.now += 0.0001
         if time_slice.over:
@@ -125,3 +127,15 @@ async def test_slices_are_short_again_once_others_are_quiet(loop_of):
     while not time_slice.over:
         loop.now += 0.0001
     assert loop.now - began < SLICE + 0.0002
+
+
+async def test_the_next_work_begins_as_the_last_one_went_on(loop_of):
+    loop = loop_of(lambda now: 0.032)
+    time_slice = TimeSlice(SLICE, LogStats())
+    await time_slice.rest()
+    for longest, stretch in ((0.01, 0.01), (0.1, 0.016), (0.0, SLICE)):
+        time_slice.begin_work(longest)
+        began = loop.now
+        while not time_slice.over:
+            loop.now += 0.0001
+        assert stretch - 1e-9 < loop.now - began < stretch + 0.0002

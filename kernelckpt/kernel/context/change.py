@@ -8,7 +8,7 @@ from kernelckpt.kernel.turn.staged import Staged
 
 def apply_context(state: KernelState, task_id: str, staged: Staged) -> None:
     """Apply what is staged for a context over what it is by now; the caller commits."""
-    if staged.changes_context:
+    if not staged.only_adds:
         _apply_changes(state, task_id, staged)
     for partition, items in staged.messages.items():
         state.append(task_id, partition, items)

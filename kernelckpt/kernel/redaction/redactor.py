@@ -11,6 +11,7 @@ import msgspec
 from kernelckpt.codec.record import decode_item, encode_record
 from kernelckpt.codec.value import ValueCodec
 from kernelckpt.errors import DecodeError, InvalidValueError, KernelCkptError
+from kernelckpt.kernel.argument import encoded_text
 from kernelckpt.kernel.error_text import error_text
 from kernelckpt.kernel.redaction.redaction import Redaction, marker
 from kernelckpt.kernel.redaction.walk import Walk
@@ -65,6 +66,17 @@ class Redactor:
     def message(self, data: bytes, path: str) -> bytes:
         """An encoded message from outside as it may be kept; raises as `admitted` does."""
         return data if self._admit is None else _item(self._admit, "history", data, path)
+
+    def said(self, text: Any) -> bytes:
+        """An assistant message that says a text, encoded as it may be kept.
+
+        Raises:
+            InvalidValueError: it is no text, or cannot be kept exactly.
+        """
+        if self._admit is None:
+            return encoded_text(text, "message")
+        with self.errors():
+            return self.message(encoded_text(text, "message"), "message")
 
     def refuse(self, value: Any, path: str) -> None:
         """Raise `InvalidValueError` if an identity, or one of several, holds a secret."""

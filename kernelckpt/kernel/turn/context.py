@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from kernelckpt.codec.record import PARTITIONS
 from kernelckpt.errors import InvalidValueError, TurnEnded, UsageError
-from kernelckpt.kernel.argument import check_amount, check_text, encoded_message, encoded_text, kept, listed
+from kernelckpt.kernel.argument import check_amount, check_text, encoded_message, kept, listed
 from kernelckpt.kernel.capability_change import kept_capabilities
 from kernelckpt.kernel.context import compaction
 from kernelckpt.kernel.context.compression import Compression
@@ -39,10 +39,7 @@ class TurnContext(TurnReads):
     def say(self, text: str) -> None:
         """Stage an assistant message."""
         self._still_open("say")
-        redactor = self._core.redactor
-        with redactor.errors():
-            data = redactor.message(encoded_text(text), "message")
-        self._staged.append("history", data)
+        self._staged.append("history", self._core.redactor.said(text))
 
     def append(self, message: Message, *, partition: str = "history") -> None:
         """Stage a message for a partition of the context: "history", "system" or "knowledge".

@@ -12,6 +12,9 @@ from kernelckpt.model.context import Context, ContextMeter, Plan
 from kernelckpt.model.event import SessionEvent
 from kernelckpt.model.kernel import Value
 
+_ADDED = 2
+"""How many attributes of its own a `Staged` has in which nothing is rarely staged: messages and spawns."""
+
 
 class Staged:
     """The operations of one turn, in order; nothing of it is state until `commit_turn`.
@@ -42,11 +45,9 @@ class Staged:
         return nothing and self.value is None and self.history is None
 
     @property
-    def changes_context(self) -> bool:
-        """Whether it changes more of a context than by new messages."""
-        if self.plan or self.context or self.meter or self.events or self.dropped_spools:
-            return True
-        return self.history is not None
+    def only_adds(self) -> bool:
+        """Whether nothing is staged but messages and spawns: all else lies in the class."""
+        return len(self.__dict__) == _ADDED
 
     def append(self, partition: str, *items: bytes) -> None:
         """Stage encoded messages for a partition."""
