@@ -44,7 +44,7 @@ class Speed(Struct):
 
 async def run(form: Form) -> Findings:
     """Let all sides run, round by round."""
-    agents, turns = form.of(short=(1000, 5), full=(1000, 30))
+    agents, turns = form.of(short=(1000, 5), full=(1000, 100))  # in few, their begin and the last sync count
     threads, steps, graphs = form.of(short=(1000, 1, 30), full=(1000, 5, 400))
     speeds = await interleaved(
         form.of(short=2, full=5),
