@@ -48,7 +48,7 @@ _NO_BASE = LogOptions(base_min_bytes=2**40, base_max_entries=10**9)
 _AT_ONCE = 10
 _REPEATS = 20
 _TURNS = 10
-"""How many turns each of many agents takes; the fewer, the more of the cost is that of beginning and ending."""
+"""How many turns each of many agents takes; the fewer, the more count their begin and their end."""
 
 
 class Cost(Struct):

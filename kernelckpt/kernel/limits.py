@@ -21,15 +21,17 @@ class Reached(Struct, frozen=True):
 
 def reached(core: Core, row: Tcb) -> Reached | None:
     """The limit by which a task ends now, if there is one."""
-    budget, limits = row.budget, row.budget.limits
-    if budget.is_ample:
-        return _reached_above(core, row) if core.overspent else None
-    now = None if limits.max_wall_ms is None else clock_ms(core, limits)
-    wall = core.clock.wall_ms() if limits.has_deadline() else None
-    label = budget.exceeded(now, wall)
+    label = None if row.budget.is_ample else _exceeded(core, row.budget)
     if label is not None:
         return Reached(label, row.id)
     return _reached_above(core, row) if core.overspent else None
+
+
+def _exceeded(core: Core, budget: BudgetLedger) -> str | None:
+    limits = budget.limits
+    now = None if limits.max_wall_ms is None else clock_ms(core, limits)
+    wall = core.clock.wall_ms() if limits.has_deadline() else None
+    return budget.exceeded(now, wall)
 
 
 def _reached_above(core: Core, row: Tcb) -> Reached | None:

@@ -88,8 +88,8 @@ LISTING = (
     Mutant(
         name="a busy machine is taken for others that want the loop",
         file=SLICE,
-        old="if thread_time() - worked > _NOTICED_SECONDS:",
-        new="if self._began - given > _NOTICED_SECONDS:",
+        old="self._others = thread_time() - worked",
+        new="self._others = self._began - given",
         tests=(SHARES + "a_machine_that_is_busy_with_something_else_does_not_want_the_loop",),
     ),
     Mutant(

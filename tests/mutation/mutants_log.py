@@ -18,7 +18,7 @@ LOG = (
     Mutant(
         name="the closing is written before the frames",
         file="log/container_writer.py",
-        old="self._put([raw])",
+        old="self._put(raw)",
         new="self._ready._tail[:0] = raw",
         tests=(ROUND_TRIP + "what_is_flushed_is_read_back",),
     ),
@@ -246,7 +246,7 @@ LOG = (
     Mutant(
         name="items staged before a stream was removed are written after it",
         file=BATCH,
-        old="del self.items[key]",
+        old="self.items.pop(key, None)",
         new="pass",
         tests=(ROUND_TRIP + "a_removed_stream_begins_anew",),
     ),
