@@ -158,12 +158,15 @@ class StreamReader:
             FormatError, NotFoundError: a frame is damaged or gone.
         """
         found: Streams = {}
-        while (part := await self.next()) is not None:
+        while (part := await self.next(_SHORT_AT_ONCE)) is not None:
             found.update(part)
         return {key: found[key] for key in self._streams if key in found}
 
-    async def next(self) -> Streams | None:
+    async def next(self, at_once: int = _AT_ONCE) -> Streams | None:
         """Streams that are whole by the next reads; None when there was nothing left to read.
+
+        Args:
+            at_once: so many of them at most; whoever comes in between waits for those that are under way.
 
         Raises:
             FormatError, NotFoundError: a frame is damaged or gone.
@@ -171,7 +174,7 @@ class StreamReader:
         self._slice.begin()
         if self._runs is None:
             return await self._prepare()
-        runs = _some(self._runs)
+        runs = _some(self._runs, at_once)
         if not runs:
             return None
         whole: Streams = {}
@@ -281,11 +284,11 @@ def _runs(places: Iterable[_Place]) -> Iterator[list[_Place]]:
         yield run
 
 
-def _some(runs: Iterator[list[_Place]]) -> list[list[_Place]]:
+def _some(runs: Iterator[list[_Place]], at_once: int) -> list[list[_Place]]:
     """The runs to be read next, at the same time: a storage may be far away."""
     some: list[list[_Place]] = []
     size = 0
-    while len(some) < _AT_ONCE or (len(some) < _SHORT_AT_ONCE and size < _SHORT_BYTES):
+    while len(some) < _AT_ONCE or (len(some) < at_once and size < _SHORT_BYTES):
         run = next(runs, None)
         if run is None:
             break
