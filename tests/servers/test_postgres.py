@@ -472,7 +472,7 @@ async def test_what_no_standby_has_is_not_listed_to_its_owner(own_server):
 
 
 async def first_in_doubt(storage, epoch):
-    """The number of the first entry that waits for a standby: a server's processes read settings one by one."""
+    """The number of the first entry that waits for a standby: each process reads settings in its own time."""
     sequence = 1
     with suppress(UnknownOutcomeError):
         while True:
