@@ -200,8 +200,7 @@ class CheckpointHook(Hook):
         if trigger:
             self._turns_since = 0
             log.request_flush(trigger)
-        held = perf_counter() - begun
-        self._hold = max(self._hold, held)
+        self._hold = max(self._hold, perf_counter() - begun)
 
     @override
     async def ready(self) -> None:

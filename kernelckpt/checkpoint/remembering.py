@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
+from functools import partial
 
 from typing_extensions import override
 
@@ -26,27 +27,23 @@ class RememberingStorage(StorageWrapper):
         self, run_id: str, epoch: int, sequence: int, *, offset: int = 0, length: int | None = None
     ) -> bytes:
         key = (run_id, epoch, sequence, offset, length)
-        known = self._recall(key)
-        if known is not None:
-            return known
-        return await self._remember(key, super().read(run_id, epoch, sequence, offset=offset, length=length))
+        return await self._once(
+            key, partial(super().read, run_id, epoch, sequence, offset=offset, length=length)
+        )
 
     @override
     async def read_blob(self, run_id: str, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         key = (run_id, name, offset, length)
-        known = self._recall(key)
-        if known is not None:
-            return known
-        return await self._remember(key, super().read_blob(run_id, name, offset=offset, length=length))
+        read = partial(super().read_blob, run_id, name, offset=offset, length=length)
+        return await self._once(key, read)
 
-    def _recall(self, key: Hashable) -> bytes | None:
+    async def _once(self, key: Hashable, read: Callable[[], Awaitable[bytes]]) -> bytes:
+        """What was read under a key, or is now."""
         known = self._known.get(key)
         if known is not None:
             self._known.move_to_end(key)
-        return known
-
-    async def _remember(self, key: Hashable, reading: Awaitable[bytes]) -> bytes:
-        data = await reading
+            return known
+        data = await read()
         self._left -= len(data) - len(self._known.pop(key, b""))
         self._known[key] = data
         while self._left < 0:

@@ -142,10 +142,9 @@ class Core:
 
     def can_run(self, row: Tcb) -> bool:
         """Whether the kernel itself has something to do for it now: a turn, or its tool calls."""
-        kind, deferred_until = row.state.kind, row.deferred_until
-        if kind is StateKind.BLOCKED:
+        if row.state.kind is StateKind.BLOCKED:
             return row.wait is not None and row.wait.kind is WaitKind.TOOL
-        return kind is StateKind.READY and (deferred_until is None or deferred_until <= self.clock.wall_ms())
+        return row.is_runnable_at(None if row.deferred_until is None else self.clock.wall_ms())
 
     def go_on(self, row: Tcb) -> None:
         """Have a task go on to its next turn whose row is that of a turn that has just ended."""

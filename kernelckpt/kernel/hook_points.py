@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from operator import methodcaller
 from typing import Any
 
 import anyio
@@ -81,17 +82,13 @@ class HookPoints:
             except Exception as error:  # noqa: BLE001 - the signal was taken: its sender must not try again
                 kernel.report("hook_failed", error=str(error))
 
-    async def ready(self) -> None:
+    def ready(self) -> Awaitable[None]:
         """Return when all let a turn begin.
 
         Raises:
             SchedulerStopped: one raised, and the kernel is halted.
         """
-        try:
-            for hook in self._hooks:
-                await hook.ready()
-        except Exception as error:
-            raise self._halted(error) from error
+        return self._all(methodcaller("ready"))
 
     async def durable(self, commit: int) -> None:
         """Return when all have what was committed up to this number.
@@ -99,7 +96,7 @@ class HookPoints:
         Raises:
             SchedulerStopped: one raised, and the kernel is halted.
         """
-        await self._all(hook.durable(commit) for hook in self._hooks)
+        await self._all(methodcaller("durable", commit))
 
     async def kept(self, commit: int) -> None:
         """Return when all have what was committed up to this number for certain.
@@ -107,19 +104,16 @@ class HookPoints:
         Raises:
             SchedulerStopped: one raised, and the kernel is halted.
         """
-        await self._all(hook.kept(commit) for hook in self._hooks)
+        await self._all(methodcaller("kept", commit))
 
-    async def _all(self, asked: Iterable[Awaitable[None]]) -> None:
+    async def _all(self, ask: Callable[[RuntimeHook], Awaitable[None]]) -> None:
         """Await all, one after the other; the first that raises halts the kernel."""
         try:
-            for each in asked:
-                await each
+            for hook in self._hooks:
+                await ask(hook)
         except Exception as error:
-            raise self._halted(error) from error
-
-    def _halted(self, error: Exception) -> SchedulerStopped:
-        self._halt(error)
-        return SchedulerStopped("the kernel was halted by a hook")
+            self._halt(error)
+            raise SchedulerStopped("the kernel was halted by a hook") from error
 
 
 async def _stop(hooks: Sequence[RuntimeHook], kernel: KernelHost) -> Exception | None:

@@ -268,7 +268,7 @@ class Host(HostedState):
         return self._max is not None and len(self._core.active) >= self._max
 
     def _crowded(self) -> bool:
-        return self._max is not None and self._full() and bool(self._core.ready)
+        return self._full() and bool(self._core.ready)
 
     async def _activate(self, task_id: str) -> None:
         self._at_work.add(task_id)
@@ -297,8 +297,7 @@ class Host(HostedState):
 
     def _on_commit(self, commit: Commit) -> None:
         self._hooks.on_commit(self, commit)
-        if self._watched is not None:
-            self._tell()
+        self._tell()
 
     async def _durable(self, commit: int) -> None:
         await self._hooks.durable(commit)

@@ -215,8 +215,7 @@ class RunLog:
         if trigger != pending.trigger:
             _check_trigger(trigger)
             pending.trigger = trigger
-        if self._idle is not None:
-            self._go_on()
+        self._go_on()
 
     async def run(self) -> None:
         """Write whenever asked, until `aclose`; to be run once, beside the client's work.
