@@ -14,6 +14,8 @@ from kernelckpt.kernel.argument import listed
 
 _POINTS = ("on_start", "on_open", "on_commit", "ready", "durable", "kept", "on_signal", "on_stop")
 
+_READY = methodcaller("ready")
+
 
 class HookPoints:
     """The hooks of a kernel. One that raises where it must not halts the kernel."""
@@ -88,7 +90,7 @@ class HookPoints:
         Raises:
             SchedulerStopped: one raised, and the kernel is halted.
         """
-        return self._all(methodcaller("ready"))
+        return self._all(_READY)
 
     async def durable(self, commit: int) -> None:
         """Return when all have what was committed up to this number.

@@ -268,7 +268,7 @@ class Host(HostedState):
         return self._max is not None and len(self._core.active) >= self._max
 
     def _crowded(self) -> bool:
-        return self._full() and bool(self._core.ready)
+        return bool(self._core.ready) and self._full()
 
     async def _activate(self, task_id: str) -> None:
         self._at_work.add(task_id)
