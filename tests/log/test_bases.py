@@ -360,6 +360,25 @@ async def test_a_new_owner_knows_where_little_is_alive(reopen, storage):
     assert (await reopen()).state() == client.state()
 
 
+async def test_what_is_pruned_while_it_is_read_is_not_damage(client, other_client, monkeypatch):
+    await fill(client, 6)
+    await client.base()
+    await fill(client, 3)
+    reader = other_client()
+    read = reader.read
+
+    async def read_late(*arguments, **options):
+        monkeypatch.setattr(reader, "read", read)
+        await fill(client, 3)
+        await client.base()
+        assert (await client.log.prune(Retention(bases=1))).blobs == 1, "of the base that is read"
+        return await read(*arguments, **options)
+
+    monkeypatch.setattr(reader, "read", read_late)
+    loaded = await read_run(reader, RUN)
+    assert (loaded.sequence, state_of(loaded)) == (client.log.newest.sequence, client.state())
+
+
 async def test_readers_survive_pruning(client, other_client, storage):
     states = []
 

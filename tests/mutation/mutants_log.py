@@ -170,7 +170,7 @@ LOG = (
         file=READ_RUN,
         old="if damage.missing and attempt + 1 < _TRIES:",
         new="if False:",
-        tests=(BASE + "readers_survive_pruning",),
+        tests=(BASE + "what_is_pruned_while_it_is_read_is_not_damage",),
     ),
     # which entries a state is made of
     Mutant(
