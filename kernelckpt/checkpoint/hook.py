@@ -145,7 +145,7 @@ class CheckpointHook(Hook):
         self._kernel: KernelHost | None = None
         self._tap = SignalTap()
         self._collector = Collector()
-        self._turns_since = self._commits = 0
+        self._turns_since = 0
         self._upkeep: Upkeep | None = None
         self._inbox: Inbox | None = None
         self._hold = 0.0
@@ -193,9 +193,8 @@ class CheckpointHook(Hook):
         if log is None or self._closed:
             return
         begun = perf_counter()
-        self._commits += 1
-        self._turns_since += commit.ended_turn
         log.stage(commit.changes, commit=commit.number, turn=commit.turn)
+        self._turns_since += commit.ended_turn
         trigger = self._trigger(commit)
         if trigger:
             self._turns_since = 0
@@ -273,7 +272,7 @@ class CheckpointHook(Hook):
             bytes_written=seen.bytes_written,
             bases=seen.bases,
             base_bytes=seen.base_bytes,
-            commits=self._commits,
+            commits=self._log.staged_commit,
             failures=seen.failures,
             pruned_bytes=self._upkeep.pruned if self._upkeep else 0,
             append_seconds=seen.append_seconds,

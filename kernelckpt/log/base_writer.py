@@ -130,8 +130,7 @@ class BaseWriter:
 
     async def _add_record(self, key: Key, record: Struct | bytes) -> None:
         data = record_bytes(key, record, self._encode)
-        self._records.add(put_head(key, len(data)))
-        self._records.add(data)
+        self._records.add(put_head(key, len(data)), data)
         self._counts[RECORDS] += 1
         if self._records.size >= FRAME_BYTES:
             self._records = await self._close(self._records, RECORDS)

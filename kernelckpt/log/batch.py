@@ -59,10 +59,10 @@ class Batch:
         records, removed = self.records, self._removed
         for change in changes:
             key = change.key
-            if isinstance(change, Put) and key not in removed and key not in streams:
-                records[key] = change.record  # what `_set` does for most
-            elif isinstance(change, Append):
+            if isinstance(change, Append):
                 self._append(change, streams)
+            elif isinstance(change, Put) and key not in streams and not (removed and key in removed):
+                records[key] = change.record  # what `_set` does for most
             else:
                 self._set(key, change.record if isinstance(change, Put) else None)
                 streams.pop(key, None)
@@ -93,23 +93,23 @@ class Batch:
 
     def _append(self, change: Append, streams: dict[Key, StreamReferences]) -> None:
         key, items = change.key, change.items
-        stream = streams.get(key)
-        if stream is None:
-            stream = StreamReferences()
-        known = stream.staged - change.start
+        pending = self.items.get(key)
+        stream = streams.get(key) if pending is None else pending.stream
+        staged = 0 if stream is None else stream.staged
+        known = staged - change.start
         if known < 0:
             raise UsageError(
-                f"append to {key} at {change.start}, which has {stream.staged} items",
+                f"append to {key} at {change.start}, which has {staged} items",
                 hint="append where the stream ends",
             )
         if known:
             items = items[known:]
         if not items:
             return
-        streams[key] = stream
-        pending = self.items.get(key)
+        if stream is None:
+            stream = streams[key] = StreamReferences()
         if pending is None:
-            self.items[key] = PendingItems(stream, stream.staged, list(items))
+            self.items[key] = PendingItems(stream, staged, list(items))
         else:
-            pending.items.extend(items)
-        stream.staged += len(items)
+            pending.items += items
+        stream.staged = staged + len(items)

@@ -62,36 +62,36 @@ class Payload:
         """Nothing yet."""
         self.size = 0
         self._pieces: list[bytes] = []
-        self._tail = bytearray()
+        self._small: list[bytes] = []
+        self._small_size = 0
 
-    def add(self, data: bytes) -> None:
+    def add(self, *pieces: bytes) -> None:
         """Add these bytes at the end."""
-        self.size += len(data)
-        if len(data) < _JOIN_BYTES:
-            self._tail += data
-            if len(self._tail) >= _PIECE_BYTES:
-                self._close_tail()
-        else:
-            self._close_tail()
-            self._pieces.append(data)
+        for data in pieces:
+            size = len(data)
+            self.size += size
+            if size < _JOIN_BYTES:
+                self._small.append(data)
+                self._small_size += size
+            else:
+                self._join()
+                self._pieces.append(data)
+        if self._small_size >= _PIECE_BYTES:
+            self._join()
 
     def pieces(self) -> list[bytes]:
         """All pieces, in order."""
-        self._close_tail()
+        self._join()
         return self._pieces
 
-    def _close_tail(self) -> None:
-        if self._tail:
-            self._pieces.append(bytes(self._tail))
-            self._tail = bytearray()
+    def _join(self) -> None:
+        if self._small:
+            self._pieces.append(b"".join(self._small))
+            self._small, self._small_size = [], 0
 
 
 class ContainerWriter:
-    """A container under construction; `take` hands out the pieces that are ready.
-
-    Attributes:
-        size: its length so far, in bytes.
-    """
+    """A container under construction; `take` hands out the pieces that are ready."""
 
     def __init__(
         self, origin: bytes, header: bytes, time_slice: TimeSlice, wrapper: Wrapper, *, bare: bool = False
@@ -105,15 +105,20 @@ class ContainerWriter:
             wrapper: wraps payloads; for this container alone.
             bare: write neither the header nor the digest: both are kept elsewhere.
         """
-        self.size = 0
         self._bare = bare
         self._origin = origin
         self._slice = time_slice
         self._ready = Payload()
+        self._taken = 0
         self._wrapper = wrapper
         self._digest = container_digest(header, wrapper.mac)
         self._frames = 0
-        self._put(encode_plain(BARE_HEADER) if bare else header)
+        self._ready.add(encode_plain(BARE_HEADER) if bare else header)
+
+    @property
+    def size(self) -> int:
+        """Its length so far, in bytes."""
+        return self._taken + self._ready.size
 
     @property
     def waiting(self) -> int:
@@ -122,23 +127,25 @@ class ContainerWriter:
 
     async def add_items(self, key: Key, start: int, items: Sequence[bytes]) -> FramePlace:
         """Add a frame of items; returns where it lies."""
-        if sum(map(len, items)) <= _SMALL_BYTES and not self._wrapper.changes_payloads:
-            return self._add_small(ITEMS, encode_items(key, start, items))
+        place = self.add_few(key, start, items)
+        if place is not None:
+            return place
         payload = Payload()
         payload.add(items_head(key, start, len(items)))
         for item in items:
-            payload.add(bin_head(len(item)))
-            payload.add(item)
+            payload.add(bin_head(len(item)), item)
         return await self.add(ITEMS, payload)
 
-    def _add_small(self, kind: int, payload: bytes) -> FramePlace:
+    def add_few(self, key: Key, start: int, items: Sequence[bytes]) -> FramePlace | None:
+        """Add a frame of items at one go; None, and nothing is added, if they are too many for that."""
+        if self._wrapper.changes_payloads or sum(map(len, items)) > _SMALL_BYTES:
+            return None
+        payload = encode_items(key, start, items)
         offset, size = self.size, len(payload)
-        hasher = frame_digest(self._origin, offset, kind, size)
-        for chunk in _chunks((payload,)):
-            hasher.update(chunk)
-        digest = hasher.digest()
-        self._put(frame_head(kind, digest, size) + payload)
-        self._count(digest)
+        hasher = frame_digest(self._origin, offset, ITEMS, size)
+        for begin in range(0, size, _HASH_BYTES):
+            hasher.update(payload[begin : begin + _HASH_BYTES])
+        self._put_frame(ITEMS, hasher.digest(), size, payload)
         return FramePlace(offset, self.size - offset, b"")
 
     async def add(self, kind: int, payload: Payload) -> FramePlace:
@@ -152,19 +159,19 @@ class ContainerWriter:
             if self._slice.over:
                 await self._slice.rest()
         digest = hasher.digest()
-        self._put(frame_head(kind, digest, size, encoding=encoding), *pieces)
-        self._count(digest)
+        self._put_frame(kind, digest, size, *pieces, encoding=encoding)
         return FramePlace(offset, self.size - offset, frame_tag(digest, encoding))
 
     def finish(self) -> bytes:
         """Add the closing; returns the container's digest."""
         raw, digest = closing(self._digest, self._frames, bare=self._bare)
-        self._put(raw)
+        self._ready.add(raw)
         return digest
 
     def take(self) -> list[bytes]:
         """The pieces that were not taken yet; few, for a storage handles each of them."""
         ready, self._ready = self._ready, Payload()
+        self._taken += ready.size
         return ready.pieces()
 
     async def _wrap(self, kind: int, payload: Payload) -> tuple[int, Sequence[bytes]]:
@@ -181,13 +188,9 @@ class ContainerWriter:
             self._slice.begin()
         return encoding, [data]
 
-    def _put(self, *pieces: bytes) -> None:
-        for piece in pieces:
-            self.size += len(piece)
-            self._ready.add(piece)
-
-    def _count(self, digest: bytes) -> None:
-        """Count a frame, and have the container's digest depend on its digest."""
+    def _put_frame(self, kind: int, digest: bytes, size: int, *pieces: bytes, encoding: int = PLAIN) -> None:
+        """Put a frame, and have the container's digest depend on its digest."""
+        self._ready.add(frame_head(kind, digest, size, encoding=encoding), *pieces)
         self._digest.update(digest)
         self._frames += 1
 

@@ -22,7 +22,7 @@ from kernelckpt.codec.frame import (
 from kernelckpt.errors import InvalidValueError
 from kernelckpt.log.batch import Batch, PendingItems
 from kernelckpt.log.checkpoint_info import CheckpointInfo
-from kernelckpt.log.container_writer import FRAME_BYTES, ContainerWriter, Payload
+from kernelckpt.log.container_writer import FRAME_BYTES, ContainerWriter, FramePlace, Payload
 from kernelckpt.log.stream_references import StreamReferences
 from kernelckpt.log.time_slice import TimeSlice
 
@@ -142,8 +142,7 @@ class EntryEncoder:
             payload.add(encode_plain(self._batch.facts))
             await self._writer.add(BASE, payload)
         await self._add_records()
-        for key, pending in self._batch.items.items():
-            await self._add_items(key, pending)
+        await self._add_items()
         return self._finish(self._writer.finish())
 
     async def _add_records(self) -> None:
@@ -154,8 +153,7 @@ class EntryEncoder:
                 payload.add(encode_remove(key))
             if record is not None:
                 data = record_bytes(key, record, self._encode)
-                payload.add(put_head(key, len(data)))
-                payload.add(data)
+                payload.add(put_head(key, len(data)), data)
             if payload.size >= FRAME_BYTES:
                 await self._writer.add(RECORDS, payload)
                 payload = Payload()
@@ -164,15 +162,30 @@ class EntryEncoder:
         if payload.size:
             await self._writer.add(RECORDS, payload)
 
-    async def _add_items(self, key: Key, pending: PendingItems) -> None:
-        start, epoch, sequence = pending.start, self._position.epoch, self._position.sequence
-        for items in _groups(key, pending.items):
-            place = await self._writer.add_items(key, start, items)
-            reference = Reference("", epoch, sequence, place.offset, place.length, start, place.tag)
-            start += len(items)
-            self._references.append((pending.stream, encode_reference(reference), start))
+    async def _add_items(self) -> None:
+        for key, pending in self._batch.items.items():
+            check_size(key, 0)
+            place = self._writer.add_few(key, pending.start, pending.items)
+            if place is None:
+                await self._add_groups(key, pending)
+            else:
+                self._refer(pending, place, pending.start, len(pending.items))
             if self._slice.over:
                 await self._slice.rest()
+
+    async def _add_groups(self, key: Key, pending: PendingItems) -> None:
+        start = pending.start
+        for items in _groups(key, pending.items):
+            place = await self._writer.add_items(key, start, items)
+            self._refer(pending, place, start, len(items))
+            start += len(items)
+            if self._slice.over:
+                await self._slice.rest()
+
+    def _refer(self, pending: PendingItems, place: FramePlace, start: int, count: int) -> None:
+        epoch, sequence = self._position.epoch, self._position.sequence
+        reference = Reference("", epoch, sequence, place.offset, place.length, start, place.tag)
+        self._references.append((pending.stream, encode_reference(reference), start + count))
 
     def _finish(self, digest: bytes) -> Attempt:
         header, position, batch = self._header, self._position, self._batch
@@ -201,10 +214,6 @@ class EntryEncoder:
 
 
 def _groups(key: Key, items: list[bytes]) -> Iterator[list[bytes]]:
-    check_size(key, 0)
-    if sum(map(len, items)) < FRAME_BYTES:
-        yield items
-        return
     group: list[bytes] = []
     size = 0
     for item in items:

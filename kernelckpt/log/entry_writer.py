@@ -89,8 +89,9 @@ class EntryWriter:
         Raises:
             UsageError: commits are out of order, or an append leaves a gap; the log has failed then.
         """
-        self.progress.check()
-        pending = self.pending
+        pending, progress = self.pending, self.progress
+        if progress.failure is not None:
+            progress.check()
         try:
             if commit <= self.staged_commit:
                 raise UsageError(
@@ -99,7 +100,7 @@ class EntryWriter:
             pending.add(changes, self.streams)
         except UsageError as error:
             # Part of the commit may have been taken in: nothing may be written any more.
-            self.progress.fail(error)
+            progress.fail(error)
             raise
         self.staged_commit = pending.commit = commit
         pending.turn = turn

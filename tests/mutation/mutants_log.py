@@ -18,8 +18,8 @@ LOG = (
     Mutant(
         name="the closing is written before the frames",
         file="log/container_writer.py",
-        old="self._put(raw)",
-        new="self._ready._tail[:0] = raw",
+        old="self._ready.add(raw)",
+        new="self._ready._small.insert(0, raw)",
         tests=(ROUND_TRIP + "what_is_flushed_is_read_back",),
     ),
     Mutant(
