@@ -74,7 +74,7 @@ class CheckpointHook(Hook):
         owner_wait: float = 30.0,
         takeover: bool = False,
         max_ahead: int = 10_000,
-        max_consecutive_failures: int = 5,
+        max_consecutive_failures: int = 12,
         keys: KeyRing | None = None,
         compression: int | None = None,
         eager_bytes: int = 16 * 1024 * 1024,
@@ -102,7 +102,8 @@ class CheckpointHook(Hook):
             max_ahead: how many commits the kernel may be ahead of the storage before turns wait; those that
                 are let go together may exceed it by a commit each. 0: no turn begins before the last one is
                 durable.
-            max_consecutive_failures: failed saves in a row after which the kernel is halted.
+            max_consecutive_failures: failed saves in a row that are tried again, for half a minute with the
+                default; one more halts the kernel.
             keys: encrypts what is written, with the key that is active then; a run that is not encrypted with
                 one of them is refused.
             compression: the zstandard level to compress with, 3 for example; None not to compress.

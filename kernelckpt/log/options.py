@@ -14,7 +14,8 @@ class LogOptions(Struct, frozen=True):
         base_factor: ... nor before the deltas are that many times as large as the last base,
         base_max_entries: unless that many entries were written since.
         sparse_below: items are copied out of a segment once less than this share of it is alive.
-        max_consecutive_failures: after so many failed appends in a row the log gives up.
+        max_consecutive_failures: with one more failed append in a row the log gives up; with the pauses
+            below, half a minute after the first one.
         retry_first: seconds to wait after the first failure; doubled for each further one,
         retry_longest: up to this.
         append_seconds: an append that takes longer is taken for one whose answer was lost.
@@ -26,7 +27,7 @@ class LogOptions(Struct, frozen=True):
     base_factor: float = 2.0
     base_max_entries: int = 2000
     sparse_below: float = 0.5
-    max_consecutive_failures: int = 5
+    max_consecutive_failures: int = 12
     retry_first: float = 0.05
     retry_longest: float = 5.0
     append_seconds: float = 60.0

@@ -12,6 +12,7 @@ from kernelckpt.errors import (
     FencedError,
     StorageError,
     StorageFullError,
+    StorageUnavailableError,
     SyncFailedError,
     UnknownOutcomeError,
     UsageError,
@@ -136,8 +137,16 @@ async def test_too_many_failures_end_the_log(reopen, storage):
     assert (await read_run(storage, RUN)).sequence == 0
 
 
+async def test_a_storage_that_is_away_for_half_a_minute_is_waited_for(client, storage, clock):
+    storage.before = [StorageUnavailableError("connection refused")] * 12
+    client.put("a", b"1")
+    await client.log.flush("turn")
+    assert 30 < sum(clock.sleeps) < 35
+    assert state_of(await read_run(storage, RUN)) == client.state()
+
+
 async def test_a_failure_reaches_everyone_who_waits(client, storage):
-    storage.before = [StorageFullError("full")] * 9
+    storage.before = [StorageFullError("full")] * 99
     failed = []
 
     async def wait(commit):
