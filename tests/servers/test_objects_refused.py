@@ -1,10 +1,15 @@
-"""Object stores that are refused when they are opened, and what is said."""
+"""Object stores that are refused when they are opened or first written to, and what is said."""
 
+import sys
+
+import anyio
 import pytest
 from http_proxy import HttpProxy
 from object_server import ENVIRONMENT
 from server_process import free_port
 
+from kernelckpt import CheckpointHook, Scheduler
+from kernelckpt.abc import Claim
 from kernelckpt.errors import StorageError, StorageUnavailableError, StorageUrlError
 from kernelckpt.storage import open_storage
 from kernelckpt.storage.objects.storage import open_objects
@@ -12,15 +17,16 @@ from kernelckpt.storage.objects.storage import open_objects
 pytestmark = pytest.mark.servers
 
 
-async def opened_through(object_server, meddle):
+async def written_through(object_server, meddle):
     bucket = object_server.make_bucket()
     async with HttpProxy(object_server.port) as proxy:
         proxy.meddle = meddle
-        await (await open_objects(object_server.url(bucket, proxy.port))).aclose()
+        async with await open_objects(object_server.url(bucket, proxy.port)) as storage:
+            await storage.acquire("run", "test")
 
 
-async def test_through_the_proxy_it_opens(object_server):
-    await opened_through(object_server, lambda request: None)
+async def test_through_the_proxy_it_is_written_to(object_server):
+    await written_through(object_server, lambda request: None)
 
 
 @pytest.mark.parametrize("answer", ["503 Slow Down", "500 Internal Error", "409 ConditionalRequestConflict"])
@@ -37,13 +43,13 @@ async def test_a_server_that_fails_once_is_not_refused(object_server, which, ans
         if b"if-none-match" in request.head.lower() or b"if-match" in request.head.lower():
             fails(request)
 
-    await opened_through(object_server, conflicts if answer.startswith("409") else fails)
+    await written_through(object_server, conflicts if answer.startswith("409") else fails)
 
 
 @pytest.mark.parametrize("header", ["If-None-Match", "If-Match"])
 async def test_a_server_that_ignores_a_condition_is_refused(object_server, header):
     with pytest.raises(StorageUnavailableError, match=f"honour conditional writes: {header}"):
-        await opened_through(object_server, lambda request: request.drop_header(header))
+        await written_through(object_server, lambda request: request.drop_header(header))
 
 
 async def test_a_server_that_refuses_a_right_condition_is_refused(object_server):
@@ -51,7 +57,7 @@ async def test_a_server_that_refuses_a_right_condition_is_refused(object_server)
         request.head = request.head.replace(b'if-match: "', b'if-match: "0')
 
     with pytest.raises(StorageUnavailableError, match="not replaced although it was the one"):
-        await opened_through(object_server, another)
+        await written_through(object_server, another)
 
 
 async def test_a_server_that_names_an_object_otherwise_when_it_is_read_is_refused(object_server):
@@ -62,7 +68,7 @@ async def test_a_server_that_names_an_object_otherwise_when_it_is_read_is_refuse
             )
 
     with pytest.raises(StorageUnavailableError, match="ETag"):
-        await opened_through(object_server, otherwise)
+        await written_through(object_server, otherwise)
 
 
 async def test_a_server_that_lists_nothing_after_a_key_is_refused(object_server):
@@ -70,20 +76,95 @@ async def test_a_server_that_lists_nothing_after_a_key_is_refused(object_server)
         request.head = request.head.replace(b"start-after=", b"start-after=~")
 
     with pytest.raises(StorageUnavailableError, match="of 2 objects after a key the server lists 0"):
-        await opened_through(object_server, misunderstood)
+        await written_through(object_server, misunderstood)
 
 
 async def test_a_server_that_ignores_the_key_is_not(object_server):
     def ignored(request):
         request.head = request.head.replace(b"start-after=", b"x-start-after=")
 
-    await opened_through(object_server, ignored)
+    await written_through(object_server, ignored)
 
 
 async def test_probes_leave_nothing_behind(object_server):
     bucket = object_server.make_bucket()
     async with await open_objects(object_server.url(bucket)) as storage:
+        await storage.acquire("run", "test")
         assert await storage._client.page("probe") == []
+
+
+WRITES = {
+    "acquire": lambda storage: storage.acquire("run", "test"),
+    "acquire_as": lambda storage: storage.acquire_as("run", "test", Claim(9, 1)),
+    "post": lambda storage: storage.post("run", "another", b""),
+    "delete_posted": lambda storage: storage.delete_posted("run", ["message"]),
+    "delete_run": lambda storage: storage.delete_run("run"),
+}
+"""All that may be asked of a storage that owns nothing, and changes something."""
+
+
+async def all_objects(storage):
+    return {listed.key: listed.e_tag for listed in await storage._client.page("runs")}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+async def test_nothing_of_a_run_is_written_to_a_server_that_ignores_conditions(object_server, write):
+    bucket = object_server.make_bucket()
+    async with await open_objects(object_server.url(bucket)) as storage:
+        claim = await storage.acquire("run", "test")
+        await storage.append("run", claim.epoch, 1, [b"one"], b"")
+        await storage.post("run", "message", b"")
+    async with HttpProxy(object_server.port) as proxy:
+        proxy.meddle = lambda request: request.drop_header("If-Match")
+        async with await open_objects(object_server.url(bucket, proxy.port)) as storage:
+            before = await all_objects(storage)
+            for _ in range(2):  # that it was refused once does not make it a good one
+                with pytest.raises(StorageUnavailableError, match="honour conditional writes"):
+                    await write(storage)
+            assert await all_objects(storage) == before
+            assert len(await storage.list_entries("run")) == len(await storage.posted("run")) == 1
+
+
+def read_only(request):
+    if request.kind not in {"GET", "HEAD", "LIST"}:
+        request.answer = "403 Forbidden"
+
+
+@pytest.fixture
+async def read_only_url(object_server):
+    """Where a run is, for somebody who has the right to read and no other; and who counts the requests."""
+    bucket = object_server.make_bucket()
+    hook = CheckpointHook(object_server.url(bucket), every=None)
+    async with Scheduler({"hello": hello}, run_id="demo", hooks=[hook]) as kernel:
+        await kernel.submit("hello", task_id="h")
+        await kernel.join("h")
+    async with HttpProxy(object_server.port) as proxy:
+        proxy.meddle = read_only
+        yield object_server.url(bucket, proxy.port), proxy
+
+
+async def hello(turn):
+    return turn.complete("hello")
+
+
+LOOKS = (["runs"], ["log", "demo"], ["show", "demo"], ["approvals", "demo"], ["verify", "demo", "--all"])
+
+
+@pytest.mark.parametrize("command", [*LOOKS, ["prune", "demo", "--dry-run"]], ids=lambda command: command[0])
+async def test_who_may_only_read_can_look(read_only_url, command):
+    url, proxy = read_only_url
+    called = [sys.executable, "-m", "kernelckpt", *command, "--storage", url]
+    done = await anyio.run_process(called, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert set(proxy.counts) <= {"GET", "HEAD", "LIST"}
+
+
+async def test_who_may_only_read_and_writes_is_told_of_the_credentials(read_only_url):
+    async with await open_objects(read_only_url[0]) as storage:
+        for write in (storage.acquire("demo", "test"), storage.post("demo", "message", b"")):
+            with pytest.raises(StorageUnavailableError) as refusal:
+                await write
+            assert "credentials" in refusal.value.hint
 
 
 async def test_a_missing_bucket(object_server):

@@ -20,6 +20,7 @@ from kernelckpt.storage.objects.inbox import Inbox
 from kernelckpt.storage.objects.log import Log, Owned, Tail
 from kernelckpt.storage.objects.owner import Heartbeat, announce, find_owner, living_holder
 from kernelckpt.storage.objects.pause import waits
+from kernelckpt.storage.objects.probe import Proof
 from kernelckpt.storage.objects.process import check_threads, threads_are_gone
 from kernelckpt.storage.objects.record import RELEASED
 from kernelckpt.storage.objects.run import Place, Runs
@@ -29,12 +30,21 @@ _TRIES = 200
 
 
 async def open_objects(url: str) -> ObjectStorage:
-    """Open the storage of an `s3://`, `gs://` or `az://` URL, whose server is tried to honour conditions."""
+    """Open the storage of an `s3://`, `gs://` or `az://` URL; its server is tried before the first write.
+
+    Raises:
+        StorageUrlError: the URL names no bucket, or has an option that does not exist.
+        StorageUnavailableError: the bucket cannot be looked into.
+    """
     return ObjectStorage(await connect(url))
 
 
 class ObjectStorage(StorageBackend):
-    """Runs kept in a bucket. An append is one conditional put; who owns a run is decided by nothing else."""
+    """Runs kept in a bucket. An append is one conditional put; who owns a run is decided by nothing else.
+
+    Reading writes nothing. Whatever changes something has the server tried first: one that ignores conditions
+    is refused with `StorageUnavailableError` before anything of a run is written.
+    """
 
     durable = True
 
@@ -44,6 +54,7 @@ class ObjectStorage(StorageBackend):
         """Use a bucket; `sleep` is what passes between two heartbeats."""
         self.name, self.notes = client.name, client.notes
         self._client = client
+        self._proof = Proof(client)
         self._id = os.urandom(16)
         self._runs = Runs(client)
         self._blobs = Blobs(client)
@@ -144,7 +155,9 @@ class ObjectStorage(StorageBackend):
     async def post(self, run_id: str, message_id: str, data: bytes) -> bool:
         self._check_open()
         check_name(message_id, "message id")
-        return await self._inbox(await self._current(run_id)).post(message_id, data)
+        inbox = self._inbox(await self._current(run_id))
+        await self._proof.ensure()
+        return await inbox.post(message_id, data)
 
     async def posted(self, run_id: str) -> Sequence[PostedMessage]:
         self._check_open()
@@ -152,7 +165,9 @@ class ObjectStorage(StorageBackend):
 
     async def delete_posted(self, run_id: str, message_ids: Sequence[str]) -> None:
         self._check_open()
-        await self._inbox(await self._current(run_id)).delete(message_ids)
+        inbox = self._inbox(await self._current(run_id))
+        await self._proof.ensure()
+        await inbox.delete(message_ids)
 
     async def list_runs(self) -> Sequence[str]:
         self._check_open()
@@ -193,6 +208,7 @@ class ObjectStorage(StorageBackend):
 
     async def _acquire(self, run_id: str, holder: str, wanted: Claim | None, *, takeover: bool) -> Owned:
         """Contend for the number after the tail, again and again until it is ours or somebody else's."""
+        await self._proof.ensure()
         for wait in waits(_TRIES):
             place = await self._runs.create(run_id)
             log = self._log(place)

@@ -1,23 +1,21 @@
-"""From a URL to a bucket whose server is known to honour conditions."""
+"""From a URL to a bucket that can be looked into."""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
-from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from kernelckpt.errors import StorageUnavailableError, StorageUrlError
+from kernelckpt.errors import StorageUrlError
 from kernelckpt.storage.objects.client import ObjectClient
+from kernelckpt.storage.objects.probe import PROBES
 from kernelckpt.storage.objects.process import start_threads
-from kernelckpt.storage.objects.record import RUN, Record, encode
 
 if TYPE_CHECKING:
-    from obstore import UpdateVersion
     from obstore.store import GCSConfig
 
     from kernelckpt.storage.objects.client import Store
@@ -39,11 +37,11 @@ _RETRIES = 5
 
 
 async def connect(url: str) -> ObjectClient:
-    """Open the bucket that a URL names, and try whether its server honours conditions.
+    """Open the bucket that a URL names, and see that it can be looked into; nothing is written.
 
     Raises:
         StorageUrlError: the URL names no bucket, or has an option that does not exist.
-        StorageUnavailableError: the bucket cannot be used, or its server ignores conditions.
+        StorageUnavailableError: the bucket cannot be used.
     """
     scheme, bucket, prefix, options = parse(url)
     name = name_of(scheme, bucket, prefix, options)
@@ -53,8 +51,7 @@ async def connect(url: str) -> ObjectClient:
     except (BaseError, ValueError) as error:
         raise StorageUrlError(f"{name}: {str(error).partition('Debug')[0].strip()}") from None
     client = ObjectClient(name, f"{prefix}/" if prefix else "", once, patient, _notes(options))
-    await _probe_listing(client)
-    await _probe_conditions(client)
+    await client.page(f"{client.prefix}{PROBES}")
     return client
 
 
@@ -134,56 +131,3 @@ def _notes(options: dict[str, str]) -> list[str]:
     if endpoint.startswith("http://"):
         notes.append(f"what is written to {endpoint} travels unencrypted")
     return notes
-
-
-async def _probe_listing(client: ObjectClient) -> None:
-    """Refuse a server that cannot list from a key on: the end of a log would be missed."""
-    folder = f"{client.prefix}probe/{token_hex(8)}"
-    keys = [f"{folder}/{number}" for number in range(3)]
-    for key in keys:
-        await client.overwrite(key, b"probe")
-    listed = [found.key for found in await client.page(folder, keys[0])]
-    await client.delete(keys)
-    if listed != keys[1:]:
-        raise StorageUnavailableError(
-            f"{client.name}: of 2 objects after a key the server lists {len(listed)}",
-            hint="use a server that does, as docs/storage.md lists them",
-        )
-
-
-async def _probe_conditions(client: ObjectClient) -> None:
-    """Refuse a server that ignores the conditions on which ownership rests."""
-    key = f"{client.prefix}probe/{token_hex(8)}"
-    first, second, third = (encode(Record(RUN, sequence=number)) for number in range(3))
-    made = await client.put_settled(key, first, "create")
-    try:
-        if made.version is None:
-            raise _ignores(client, "it refused to create an object that did not exist")
-        read = await client.get(key)
-        if read is None or read.version != made.version:
-            raise _ignores(client, "ETag (it differs between writing an object and reading it)")
-        if (await client.put_settled(key, second, "create")).version is not None:
-            raise _ignores(client, "If-None-Match: * (an object was created over another)")
-        if (await client.put_settled(key, second, _another(made.version))).version is not None:
-            raise _ignores(client, "If-Match (an object was replaced that was another)")
-        if (await client.put_settled(key, third, made.version)).version is None:
-            raise _ignores(client, "If-Match (an object was not replaced although it was the one)")
-        if (await client.put_settled(key, second, made.version)).version is not None:
-            raise _ignores(client, "If-Match (an object was replaced twice by the same condition)")
-    finally:
-        await client.delete([key])
-
-
-def _another(version: UpdateVersion) -> UpdateVersion:
-    """A version that never was."""
-    changed: UpdateVersion = {"e_tag": f'"{"0" * 32}"'} if version.get("e_tag") else {}
-    if version.get("version") is not None:
-        changed["version"] = "1"
-    return changed
-
-
-def _ignores(client: ObjectClient, what: str) -> StorageUnavailableError:
-    return StorageUnavailableError(
-        f"{client.name}: the server does not honour conditional writes: {what}",
-        hint="two owners could write one run; use a server that does, as docs/storage.md lists them",
-    )
