@@ -36,6 +36,7 @@ KernelCkptError
 │   ├── DecodeError             a record does not have its type; names the path
 │   ├── UnsupportedVersionError written by a newer kernelckpt
 │   └── CorruptionError         acknowledged bytes are damaged or missing
+│       └── DamagedRunsError    some of the runs cannot be listed; holds the ids of all others
 ├── EncryptionError             what was found and the keys at hand do not belong together
 │   ├── UnknownKeyError         encrypted with a key that is not at hand, or with another one of that id
 │   └── PlaintextError          not encrypted, although there are keys
@@ -45,7 +46,8 @@ KernelCkptError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 
@@ -326,6 +328,18 @@ class CorruptionError(FormatError):
     """
 
     lost: Sequence[str] = ()
+
+
+class DamagedRunsError(CorruptionError):
+    """Some of the runs of a storage cannot be listed: what says that they are there cannot be read.
+
+    Attributes:
+        runs: the ids of all others, sorted.
+        damaged: what is wrong with each, by its id; by where it lies, if that hides the id.
+    """
+
+    runs: Sequence[str] = ()
+    damaged: Mapping[str, KernelCkptError] = MappingProxyType({})
 
 
 class EncryptionError(KernelCkptError):

@@ -255,7 +255,11 @@ class StorageBackend(ABC):
 
     @abstractmethod
     async def list_runs(self) -> Sequence[str]:
-        """The ids of all runs, sorted."""
+        """The ids of all runs, sorted.
+
+        Raises:
+            DamagedRunsError: some cannot be listed; it holds the ids of all others, and what is wrong.
+        """
 
     @abstractmethod
     async def delete_run(self, run_id: str) -> None:

@@ -44,12 +44,20 @@ def print_json(data: Any) -> None:
     typer.echo(json.dumps(data, indent=2, ensure_ascii=not is_unicode))
 
 
+def print_error(error: KernelCkptError) -> None:
+    """Say what is wrong, and what can be done about it."""
+    typer.echo(f"{typer.style('error:', bold=True)} {shown_lines(error.message)}", err=True)
+    hint = _OWNED if isinstance(error, RunOwnedError) else error.hint
+    if hint:
+        typer.echo(f"{typer.style('hint:', bold=True)} {shown_lines(hint)}", err=True)
+
+
 def _run(work: Callable[[], Awaitable[ExitCode | None]], interrupted: str) -> ExitCode | None:
     try:
         code = anyio.run(work)
         sys.stdout.flush()
     except KernelCkptError as error:
-        _print_error(error)
+        print_error(error)
         return exit_code_of(error)
     except KeyboardInterrupt:
         typer.echo(interrupted, err=True)
@@ -59,10 +67,3 @@ def _run(work: Callable[[], Awaitable[ExitCode | None]], interrupted: str) -> Ex
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OUTPUT_CLOSED
     return code
-
-
-def _print_error(error: KernelCkptError) -> None:
-    typer.echo(f"{typer.style('error:', bold=True)} {shown_lines(error.message)}", err=True)
-    hint = _OWNED if isinstance(error, RunOwnedError) else error.hint
-    if hint:
-        typer.echo(f"{typer.style('hint:', bold=True)} {shown_lines(hint)}", err=True)

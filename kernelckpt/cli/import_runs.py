@@ -14,7 +14,7 @@ from kernelckpt.cli.command import print_json, run
 from kernelckpt.cli.copying import INTERRUPTED, copy_facts, copy_shown, print_copied, print_notes
 from kernelckpt.cli.display import shown
 from kernelckpt.cli.option import DEFAULT_STORAGE, JsonOption, StorageOption
-from kernelckpt.errors import NotFoundError, UsageError
+from kernelckpt.errors import DamagedRunsError, NotFoundError, UsageError
 from kernelckpt.storage import SqliteStorage, open_storage
 
 
@@ -49,8 +49,13 @@ def import_runs(
 
 
 async def _chosen(source: StorageBackend, wanted: Sequence[str]) -> Sequence[str]:
-    """The runs to copy; nothing is copied if one of them is not there."""
-    found = await source.list_runs()
+    """The runs to copy; nothing is copied if one of them is not there, or cannot be known to be."""
+    try:
+        found = await source.list_runs()
+    except DamagedRunsError as error:
+        if not wanted:
+            raise
+        found = [*error.runs, *error.damaged]
     for name in wanted:
         if name not in found:
             raise NotFoundError(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from kernelckpt.errors import (
+    DamagedRunsError,
     FencedError,
     InvalidValueError,
+    KernelCkptError,
     NotFoundError,
     RunOwnedError,
     StorageUnavailableError,
@@ -19,6 +23,15 @@ def closed(name: str) -> StorageUnavailableError:
 def no_run(name: str, run_id: str) -> NotFoundError:
     """There is no such run."""
     return NotFoundError(f"{name}: no run {run_id[:200]!r}", hint="`kernelckpt runs` lists them")
+
+
+def damaged_runs(name: str, runs: Sequence[str], damaged: Mapping[str, KernelCkptError]) -> DamagedRunsError:
+    """Some runs cannot be listed; `runs` are the others."""
+    first = damaged[min(damaged)]
+    message = f"{name}: {len(damaged)} of {len(runs) + len(damaged)} runs cannot be listed: {first.message}"
+    return DamagedRunsError(
+        message, hint=first.hint, lost=sorted(damaged), runs=sorted(runs), damaged=dict(damaged)
+    )
 
 
 def no_entry(name: str, epoch: int, sequence: int) -> NotFoundError:

@@ -7,13 +7,14 @@ import pytest
 
 from kernelckpt.abc import Claim
 from kernelckpt.errors import (
+    DamagedRunsError,
     FencedError,
     InvalidValueError,
     NotFoundError,
     OwnershipError,
     StorageUnavailableError,
 )
-from kernelckpt.storage.objects.key import numbered
+from kernelckpt.storage.objects.key import numbered, run_key
 from kernelckpt.storage.objects.log import Log
 from kernelckpt.storage.objects.storage import open_objects
 
@@ -273,6 +274,19 @@ async def test_a_deletion_that_did_not_begin_may_be_tried_again(url, monkeypatch
         assert await listed(storage) == [(claim.epoch, 1)]
         await storage.delete_run("run")
         assert await storage.list_runs() == []
+
+
+async def test_a_run_whose_object_is_damaged_hides_no_other(url):
+    async with await open_objects(url) as storage:
+        for run in ("a", "b b", "c"):
+            await storage.acquire(run, "the owner")
+        for run in ("b b", "c"):
+            await storage._client.overwrite(f"runs/{run_key(run)}/run", b"x" * 200)
+        with pytest.raises(DamagedRunsError, match="its header is damaged") as caught:
+            await storage.list_runs()
+        assert caught.value.runs == ["a"]
+        assert set(caught.value.damaged) == {run_key("b b"), "c"}, "by its id where that can be known"
+        assert await storage.list_entries("a") == []
 
 
 async def test_a_release_after_the_run_was_deleted_leaves_nothing_behind(url):

@@ -1,6 +1,7 @@
 """The folder of the file storage: its layout, its owners, and what it refuses to touch."""
 
 import asyncio
+import errno
 import itertools
 import os
 import stat
@@ -18,10 +19,12 @@ from blockbuster import blockbuster_ctx
 from kernelckpt.abc import Claim
 from kernelckpt.errors import (
     CorruptionError,
+    DamagedRunsError,
     FencedError,
     InvalidValueError,
     RunOwnedError,
     StorageError,
+    StorageFullError,
     StorageUnavailableError,
     UnsupportedVersionError,
 )
@@ -29,6 +32,7 @@ from kernelckpt.kernel.clock import SystemClock
 from kernelckpt.log import RunLog
 from kernelckpt.storage import FileStorage, open_storage
 from kernelckpt.storage.file.claim import SEGMENT_BYTES
+from kernelckpt.storage.file.name import run_folder_name, temporary_name
 from kernelckpt.storage.file.record import encode_record
 from kernelckpt.testing import FileFaults, FlakyFileOps, SimFileSystem, SimLoop
 
@@ -141,8 +145,27 @@ async def test_a_newer_version_is_refused(folder, name):
 async def test_a_damaged_run_file(folder):
     await folder.write(b"x")
     (folder.run / "run").write_bytes(b"\x93")
-    with pytest.raises(CorruptionError, match="/run: damaged"):
+    for other in ("b", "a"):
+        await folder.client().acquire(other, "test")
+    with pytest.raises(DamagedRunsError, match=r"1 of 3 runs cannot be .*/run: damaged") as caught:
         await folder.client().list_runs()
+    assert (caught.value.runs, list(caught.value.damaged)) == (["a", "b"], ["run"])
+
+
+async def test_a_run_that_is_being_made_is_not_listed_yet(folder):
+    await folder.write(b"x")
+    made = folder.path / run_folder_name("made")
+    made.mkdir()
+    (made / temporary_name()).touch()
+    assert await folder.client().list_runs() == ["run"]
+
+
+async def test_without_a_descriptor_left_no_run_is_called_damaged(folder):
+    await folder.write(b"x")
+    storage, ops = folder.faulty()
+    ops.fail("open", errno.EMFILE, path="/run")
+    with pytest.raises(StorageFullError):
+        await storage.list_runs()
 
 
 async def test_kill_9_and_the_next_acquire(folder, tmp_path):
@@ -357,9 +380,12 @@ async def test_a_run_folder_that_is_a_link_is_refused(folder, tmp_path):
     await folder.write(b"x")
     elsewhere = folder.run.rename(tmp_path / "elsewhere")
     folder.run.symlink_to(elsewhere)
-    for attempt in (folder.listed(), folder.client().acquire("run", "test"), folder.client().list_runs()):
+    for attempt in (folder.listed(), folder.client().acquire("run", "test")):
         with pytest.raises(StorageUnavailableError, match="not a folder"):
             await attempt
+    with pytest.raises(DamagedRunsError, match="not a folder") as caught:
+        await folder.client().list_runs()
+    assert isinstance(caught.value.damaged["run"], StorageUnavailableError)
 
 
 async def test_what_is_deleted_during_a_look_is_not_reported_as_lost(folder):

@@ -10,7 +10,7 @@ from sqlite_kit import ask, child, contents, copied, filled, outside
 
 from kernelckpt import SqliteStorage
 from kernelckpt.abc import PART_BYTES
-from kernelckpt.errors import CorruptionError, KernelCkptError
+from kernelckpt.errors import CorruptionError, DamagedRunsError, KernelCkptError
 from kernelckpt.storage.sqlite.file import WAL_BYTES
 
 PAGE = 4096
@@ -232,6 +232,25 @@ async def test_rows_that_are_not_what_was_written(path, statement):
             assert any(entry.damage for entry in newest) or "data" in statement
             with pytest.raises(CorruptionError):
                 await storage.read("run", 1, 5 if "5" in statement else 3)
+
+
+async def test_a_damaged_run_hides_no_other(path):
+    async with SqliteStorage(path) as storage:
+        for run in ("a", "b", "c"):
+            await storage.acquire(run, "test")
+    outside(path, "UPDATE runs SET head = 4 WHERE id = x'62'")
+    async with SqliteStorage(path) as storage:
+        with pytest.raises(DamagedRunsError, match="1 of 3 runs cannot be listed") as caught:
+            await storage.list_runs()
+        assert (caught.value.runs, list(caught.value.damaged)) == (["a", "c"], ["b"])
+        assert await storage.list_entries("c") == []
+    outside(
+        path, "UPDATE runs SET id = 'text' WHERE id = x'62'", "UPDATE runs SET id = x'FF' WHERE id = x'63'"
+    )
+    async with SqliteStorage(path) as storage:
+        with pytest.raises(DamagedRunsError) as caught:
+            await storage.list_runs()
+        assert (caught.value.runs, set(caught.value.damaged)) == (["a"], {"text", "\\xff"})
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,12 @@ def run_folder_name(run_id: str) -> str:
     return f"{slug or 'run'}-{_digest_text(run_id)}"
 
 
+def run_id_of(folder_name: str) -> str | None:
+    """The id of a run that its folder's name tells by itself; None where that holds only a part of it."""
+    slug = folder_name.rpartition("-")[0]
+    return slug if run_folder_name(slug) == folder_name else None
+
+
 def is_run_folder(name: str) -> bool:
     """Whether `run_folder_name` could have made this name."""
     return _RUN_FOLDER.fullmatch(name) is not None

@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import PurePath
 
-from kernelckpt.errors import CorruptionError, NotFoundError, StorageError, StorageUnavailableError
+from kernelckpt.errors import (
+    CorruptionError,
+    FormatError,
+    KernelCkptError,
+    NotFoundError,
+    StorageError,
+    StorageFullError,
+    StorageUnavailableError,
+)
+from kernelckpt.storage import refusal
+from kernelckpt.storage.file.error import storage_error
 from kernelckpt.storage.file.name import (
     MARKER,
     RUN,
@@ -16,6 +26,7 @@ from kernelckpt.storage.file.name import (
     is_temporary,
     removed_name,
     run_folder_name,
+    run_id_of,
     sort_names,
 )
 from kernelckpt.storage.file.ops import FileOps
@@ -105,13 +116,19 @@ class RootFolder:
         return path
 
     def list_runs(self) -> Sequence[str]:
-        """The ids of all runs, sorted."""
+        """See `StorageBackend.list_runs`."""
         if not self.check():
             return []
         found: list[str] = []
+        damaged: dict[str, KernelCkptError] = {}
         for name in filter(is_run_folder, self.ops.listdir(self.path)):
-            with suppress(FileNotFoundError):
-                found.append(self._read_run_id(f"{self.path}/{name}"))
+            try:
+                if (run_id := self._listed_id(name)) is not None:
+                    found.append(run_id)
+            except (FormatError, StorageError) as error:
+                damaged[run_id_of(name) or name] = error
+        if damaged:
+            raise refusal.damaged_runs(self.path, found, damaged)
         return sorted(found)
 
     def remove_run(self, path: str) -> None:
@@ -151,16 +168,61 @@ class RootFolder:
         except FileNotFoundError:
             return False
         if found != run_id:
-            raise CorruptionError(
-                f"{path}: is the folder of run {found[:200]!r}", hint="move it away", lost=(run_id,)
-            )
+            raise _misplaced(path, found)
         return True
+
+    def _listed_id(self, name: str) -> str | None:
+        """The id of the run in a folder; None if it is being made, or was deleted since it was listed.
+
+        Raises:
+            FormatError: it cannot be known, or is that of another folder.
+            StorageError: it cannot be read.
+        """
+        path = f"{self.path}/{name}"
+        try:
+            found = self._read_run_id(path)
+        except FileNotFoundError:
+            self._refuse_headless(path)
+            return None
+        except OSError as error:
+            explained = storage_error(error, path)
+            if isinstance(explained, StorageFullError):
+                raise  # it is not this run
+            raise explained from error
+        if run_folder_name(found) != name:
+            raise _misplaced(path, found)
+        return found
+
+    def _refuse_headless(self, path: str) -> None:
+        """Refuse a folder that holds what is only written once its run is there."""
+        try:
+            names = sort_names(self.ops.listdir(path))
+        except FileNotFoundError:
+            return
+        if names.owners or names.segments:
+            raise _headless(f"{path}/{RUN}", "missing")
 
     def _read_run_id(self, path: str) -> str:
         self._refuse_link(path)
-        (found,), _ = decode_record(read_file(self.ops, f"{path}/{RUN}"), _RUN, (bytes,), f"{path}/{RUN}")
+        data = read_file(self.ops, f"{path}/{RUN}")
+        try:
+            (found,), _ = decode_record(data, _RUN, (bytes,), f"{path}/{RUN}")
+        except CorruptionError as error:
+            raise _headless(f"{path}/{RUN}", "damaged") from error
         return bytes_text(bytes(found))
 
     def _refuse_link(self, path: str) -> None:
         if self.ops.stat(path).kind != "folder":
             raise StorageUnavailableError(f"{path}: not a folder", hint="move it away")
+
+
+def _misplaced(path: str, found: str) -> CorruptionError:
+    return CorruptionError(f"{path}: is the folder of run {found[:200]!r}", hint="move it away", lost=(path,))
+
+
+def _headless(path: str, what: str) -> CorruptionError:
+    return CorruptionError(
+        f"{path}: {what}; it says nothing but which run is in its folder",
+        hint="restore it from a backup, or move it away and start the run's kernel, which makes it anew",
+        lost=(path,),
+    )

@@ -18,6 +18,12 @@ def run_key(run_id: str) -> str:
     return f"{_ODD.sub(b'-', raw)[:40].decode()}-{_digest(raw)}"
 
 
+def run_id_of(key: str) -> str | None:
+    """The id of a run that its folder's name tells by itself; None where that holds only a part of it."""
+    piece = key.rpartition("-")[0]
+    return piece if run_key(piece) == key else None
+
+
 def blob_key(name: str) -> str:
     """A blob's name as a part of a key: escaped, or a digest where it would be too long."""
     raw = text_bytes(name)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from kernelckpt.errors import CorruptionError, StorageUnavailableError
+from kernelckpt.errors import CorruptionError, FormatError, KernelCkptError, StorageUnavailableError
+from kernelckpt.storage import refusal
 from kernelckpt.storage.objects.client import Found, ObjectClient
-from kernelckpt.storage.objects.key import run_key
+from kernelckpt.storage.objects.key import run_id_of, run_key
 from kernelckpt.storage.objects.pause import waits
 from kernelckpt.storage.objects.record import DOOMED, RUN, TORN, Record, decode, encode
 from kernelckpt.storage.text import bytes_text, text_bytes
@@ -90,11 +91,21 @@ class Runs:
             await self._client.delete([self._key(run_id)])
 
     async def names(self) -> Sequence[str]:
-        """The ids of all runs, sorted; one that is being deleted is still there."""
+        """See `StorageBackend.list_runs`; one that is being deleted is still there."""
         folders = await self._client.folders(self._folder)
         found = await together(self._client.get(f"{folder}/run") for folder in folders)
-        read = [self._sound(folder, one) for folder, one in zip(folders, found, strict=True) if one]
-        return sorted(bytes_text(record.body) for record in read if record is not None)
+        names: list[str] = []
+        damaged: dict[str, KernelCkptError] = {}
+        for folder, one in zip(folders, found, strict=True):
+            try:
+                if one is not None and (record := self._sound(f"{folder}/run", one)) is not None:
+                    names.append(bytes_text(record.body))
+            except FormatError as error:
+                name = folder.rpartition("/")[2]
+                damaged[run_id_of(name) or name] = error
+        if damaged:
+            raise refusal.damaged_runs(self._client.name, names, damaged)
+        return sorted(names)
 
     def _sound(self, key: str, found: Found) -> Record | None:
         """What such an object says; None of one that is cut off, for nothing was acknowledged of its run."""

@@ -21,6 +21,8 @@ from typing import Any
 from msgspec import Struct, msgpack, structs
 
 from kernelckpt.abc import BlobInfo, EntryInfo, PostedMessage
+from kernelckpt.errors import CorruptionError, KernelCkptError
+from kernelckpt.storage import refusal
 from kernelckpt.storage.sqlite.error import damaged
 from kernelckpt.storage.text import bytes_text, text_bytes
 
@@ -123,11 +125,17 @@ class Rows:
         )
 
     def list_runs(self) -> Sequence[str]:
-        """The ids of all runs, sorted."""
-        return [
-            bytes_text(self._run(row).id)
-            for row in self._db.execute("SELECT * FROM runs ORDER BY id").fetchall()
-        ]
+        """See `StorageBackend.list_runs`."""
+        found: list[str] = []
+        unreadable: dict[str, KernelCkptError] = {}
+        for row in self._db.execute("SELECT * FROM runs ORDER BY id").fetchall():
+            try:
+                found.append(bytes_text(self._run(row).id))
+            except CorruptionError as error:
+                unreadable[_id_text(row[0])] = error
+        if unreadable:
+            raise refusal.damaged_runs(self._name, found, unreadable)
+        return found
 
     def delete_run(self, run: RunRow) -> None:
         """Remove a run with everything in it."""
@@ -314,6 +322,11 @@ class Rows:
                 raise damaged(self._name, f"{what} is damaged at byte {position}", what)
             position += found.write(memoryview(data)[position - start : end - start])
         return found.getvalue()
+
+
+def _id_text(value: object) -> str:
+    """An id that may be damaged."""
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else repr(value)
 
 
 def _seal(*values: object) -> int:
