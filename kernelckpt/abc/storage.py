@@ -263,7 +263,9 @@ class StorageBackend(ABC):
 
     @abstractmethod
     async def delete_run(self, run_id: str) -> None:
-        """Remove a run with everything in it.
+        """Remove a run with everything in it; also one that is damaged.
+
+        A deletion that failed, or whose process ended, left the run as it was, or can be called again.
 
         Raises:
             RunOwnedError: its owner is alive.

@@ -10,9 +10,24 @@ CONFORMANCE = "tests/storage/test_conformance.py::TestSqliteStorage::test_"
 SETTINGS, FAULT, CRASH = (f"tests/storage/test_sqlite{name}.py::test_" for name in ("", "_fault", "_crash"))
 ERRORS = f"{FAULT}each_error_is_typed_and_the_number_may_be_tried_again"
 DAMAGED = f"{CRASH}a_damaged_page_never_makes_less_of_it"
+DELETED = "tests/storage/test_delete_damaged.py::test_"
 ROWS = f"{CRASH}rows_that_are_not_what_was_written"
 
 SQLITE = (
+    Mutant(
+        name="what another damaged run may own goes with a damaged one",
+        file="storage/sqlite/doomed.py",
+        old="if not all(map(self.is_sound,",
+        new="if not any(map(self.is_sound,",
+        tests=(DELETED + "of_two_damaged_rows_each_keeps_what_may_be_its_own",),
+    ),
+    Mutant(
+        name="the number in a damaged row is believed",
+        file="storage/sqlite/doomed.py",
+        old="            _UNKNOWN,\n",
+        new="            row[1],\n",
+        tests=(DELETED + "a_damaged_row",),
+    ),
     Mutant(
         name="commits are not synced",
         file=FILE,
@@ -192,7 +207,7 @@ SQLITE = (
         name="the seal of a run is not looked at",
         file=ROW,
         old="""\
-        if row[-1] != _seal(*row[:-1]):
+        if not self.is_sound(row):
             raise damaged(self._name, "the row of a run""",
         new="""\
         if False:

@@ -377,9 +377,30 @@ write_mark(self._ops, self._mark_fd, self.epoch, sequence)
     Mutant(
         name="a living owner's run can be deleted",
         file="storage/file/storage.py",
-        old='"a deletion of the run", takeover=False',
-        new='"a deletion of the run", takeover=True',
+        old='"a deletion of the run", doomed=True',
+        new='"a deletion of the run", takeover=True, doomed=True',
         tests=(CONFORMANCE + "deleting_a_run",),
+    ),
+    Mutant(
+        name="a run that has lost an owner file cannot be deleted",
+        file=CLAIM,
+        old="if written > newest and not doomed:",
+        new="if written > newest:",
+        tests=("tests/storage/test_delete_damaged.py::test_a_damaged_folder",),
+    ),
+    Mutant(
+        name="a folder without its run file is no run",
+        file=ROOT,
+        old="if names.owners or names.segments:",
+        new="if False:",
+        tests=("tests/storage/test_delete_damaged.py::test_a_damaged_folder",),
+    ),
+    Mutant(
+        name="without a descriptor left, runs are damaged",
+        file=ROOT,
+        old="if isinstance(explained, StorageFullError):",
+        new="if False:",
+        tests=(FILE + "without_a_descriptor_left_no_run_is_called_damaged",),
     ),
     Mutant(
         name="what a stale owner adds later counts",

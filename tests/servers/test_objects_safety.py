@@ -12,6 +12,7 @@ from kernelckpt.errors import (
     InvalidValueError,
     NotFoundError,
     OwnershipError,
+    RunOwnedError,
     StorageUnavailableError,
 )
 from kernelckpt.storage.objects.key import numbered, run_key
@@ -287,6 +288,33 @@ async def test_a_run_whose_object_is_damaged_hides_no_other(url):
         assert caught.value.runs == ["a"]
         assert set(caught.value.damaged) == {run_key("b b"), "c"}, "by its id where that can be known"
         assert await storage.list_entries("a") == []
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+async def test_a_run_whose_object_is_damaged_is_deleted_once_nobody_owns_it(url, monkeypatch, interrupted):
+    async with await open_objects(url) as owner, await open_objects(url) as other:
+        await other.acquire("run 2", "somebody")
+        claim = await owner.acquire("run", "the owner")
+        await append(owner, claim, 1, 2)
+        await owner._client.overwrite(f"runs/{run_key('run')}/run", b"x" * 200)
+        with pytest.raises(RunOwnedError, match="the owner"):
+            await other.delete_run("run")
+        await append(owner, claim, 3)
+        await owner.release("run", claim.epoch)
+        if interrupted:
+            with monkeypatch.context() as patch:
+                patch.setattr(other._client, "delete", never_done)
+                with pytest.raises(StorageUnavailableError):
+                    await other.delete_run("run")
+            assert await other.list_runs() == ["run", "run 2"]
+        await other.delete_run("run")
+        assert await other.list_runs() == ["run 2"]
+        assert await other._client.page(f"runs/{run_key('run')}") == []
+        assert (await owner.acquire("run", "anew")).head == 0
+
+
+async def never_done(keys):
+    raise StorageUnavailableError("the process ends here")
 
 
 async def test_a_release_after_the_run_was_deleted_leaves_nothing_behind(url):

@@ -62,8 +62,12 @@ class _OpenFile(Struct):
     end: int = 0
 
 
-def claim_run(run: RunFolder, run_id: str, holder: str, *, takeover: bool) -> tuple[int, int]:
+def claim_run(
+    run: RunFolder, run_id: str, holder: str, *, takeover: bool = False, doomed: bool = False
+) -> tuple[int, int]:
     """Claim the next epoch; nobody older gets an acknowledgement from here on.
+
+    Of a run that is doomed, to be deleted, it is of no interest which entries count.
 
     Returns:
         The epoch and the descriptor that holds its lock.
@@ -80,9 +84,12 @@ def claim_run(run: RunFolder, run_id: str, holder: str, *, takeover: bool) -> tu
                 _refuse_alive(run, run_id, newest)
             except FileNotFoundError:
                 continue  # pruned since the folder was listed: a later owner is there
-        if names.segments and names.segments[-1][0] > newest:
+        written = names.segments[-1][0] if names.segments else 0
+        if written > newest and not doomed:
             run.looker.look()  # raises, unless the owner came while the folder was listed
-        elif (fd := claim_epoch(run.ops, run.path, newest + 1, holder)) is not None:
+            continue
+        newest = max(newest, written)
+        if (fd := claim_epoch(run.ops, run.path, newest + 1, holder)) is not None:
             return newest + 1, fd
 
 

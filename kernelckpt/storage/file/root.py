@@ -115,6 +115,21 @@ class RootFolder:
             raise NotFoundError(f"{self.path}: no run {run_id[:200]!r}", hint="`kernelckpt runs` lists them")
         return path
 
+    def find_doomed(self, run_id: str) -> str:
+        """The folder of a run that is to be deleted; its name tells whose it is where its file does not.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        path = self._run_path(run_id)
+        try:
+            if self.check() and not self._is_run(path, run_id):
+                self._refuse_headless(path)
+        except _HeadlessError:
+            write_new(self.ops, path, RUN, encode_record(_RUN, text_bytes(run_id)))
+            return path
+        return self.find_run(run_id)
+
     def list_runs(self) -> Sequence[str]:
         """See `StorageBackend.list_runs`."""
         if not self.check():
@@ -220,8 +235,12 @@ def _misplaced(path: str, found: str) -> CorruptionError:
     return CorruptionError(f"{path}: is the folder of run {found[:200]!r}", hint="move it away", lost=(path,))
 
 
-def _headless(path: str, what: str) -> CorruptionError:
-    return CorruptionError(
+class _HeadlessError(CorruptionError):
+    """The file that says which run is in a folder cannot be read, or is missing."""
+
+
+def _headless(path: str, what: str) -> _HeadlessError:
+    return _HeadlessError(
         f"{path}: {what}; it says nothing but which run is in its folder",
         hint="restore it from a backup, or move it away and start the run's kernel, which makes it anew",
         lost=(path,),

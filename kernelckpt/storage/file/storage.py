@@ -212,13 +212,14 @@ class FileStorage(StorageBackend):
             refuse_network(kind, self.path)
         self.notes = medium_notes(kind, self.path)
 
-    def _run(self, run_id: str) -> RunFolder:
+    def _run(self, run_id: str, *, doomed: bool = False) -> RunFolder:
         """The folder of a run that exists; what is remembered of it goes when it was made anew."""
         known = self._runs.get(run_id)
         if known is not None and known.is_same():
             return known
         self._runs.pop(run_id, None)
-        return self._open_run(run_id, self._root.find_run(run_id))
+        find = self._root.find_doomed if doomed else self._root.find_run
+        return self._open_run(run_id, find(run_id))
 
     def _open_run(self, run_id: str, path: str) -> RunFolder:
         run = self._runs[run_id] = RunFolder(self._ops, path, run_digest(run_id))
@@ -291,8 +292,8 @@ class FileStorage(StorageBackend):
             self._claims.popitem()[1].release()
 
     def _delete_run(self, run_id: str) -> None:
-        run = self._run(run_id)
-        _, fd = claim_run(run, run_id, "a deletion of the run", takeover=False)
+        run = self._run(run_id, doomed=True)
+        _, fd = claim_run(run, run_id, "a deletion of the run", doomed=True)
         try:
             self._root.remove_run(run.path)
         finally:

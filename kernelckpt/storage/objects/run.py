@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,7 @@ class Runs:
                 return place
             condition: Condition = "create"
             if place is not None:
-                await self._empty(place)
+                await self._empty(place.folder)
                 condition = place.version
             put = await self._client.put(self._key(run_id), encode(Record(RUN, body=body)), condition)
             if put.version is None and put.found and self._sound(self._key(run_id), put.found) is None:
@@ -76,6 +77,19 @@ class Runs:
                 await self._client.put(self._key(run_id), record, put.found.version)
             await asyncio.sleep(0 if put.version is not None else wait)
         raise StorageUnavailableError(f"{self._client.name}: run {run_id[:200]!r} cannot be created")
+
+    async def attempts(self, run_id: str) -> Sequence[str]:
+        """The folders of all runs of this id that there ever were, as far as something is left in them."""
+        return await self._client.folders(f"{self._folder}/{run_key(run_id)}")
+
+    async def doom_damaged(self, run_id: str) -> Place | None:
+        """`doom` for a run of which nobody can say where it lies; None when that was mended meanwhile."""
+        found = await self._client.get(self._key(run_id))
+        if found is None:
+            return None
+        attempt = os.urandom(16)
+        lost = Place(f"{self._folder}/{run_key(run_id)}/{attempt.hex()}", False, found.version)
+        return await self.doom(run_id, lost)
 
     async def doom(self, run_id: str, place: Place) -> Place | None:
         """Begin to delete a run: from now on it cannot be read; None when somebody else was faster."""
@@ -85,9 +99,12 @@ class Runs:
         return None if put.version is None else Place(place.folder, True, put.version)
 
     async def remove(self, run_id: str, place: Place) -> None:
-        """Delete what a doomed run consists of, at last the object that says so."""
-        await self._empty(place)
-        if await self.find(run_id) == place:
+        """Delete what a doomed run and earlier ones consist of, at last the object that says so."""
+        await self._empty(place.folder)
+        left = await self.attempts(run_id)
+        if await self.find(run_id) == place:  # else one of these is of a run that was made anew
+            for folder in left:
+                await self._empty(folder)
             await self._client.delete([self._key(run_id)])
 
     async def names(self) -> Sequence[str]:
@@ -115,8 +132,8 @@ class Runs:
             raise CorruptionError(message, hint="restore it; the run itself is beside it", lost=(key,))
         return None if record.flaw else record
 
-    async def _empty(self, place: Place) -> None:
-        while page := await self._client.page(place.folder):
+    async def _empty(self, folder: str) -> None:
+        while page := await self._client.page(folder):
             await self._client.delete(listed.key for listed in page)
 
     def _key(self, run_id: str) -> str:

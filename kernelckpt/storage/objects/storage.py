@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from kernelckpt.abc import BlobInfo, Claim, EntryInfo, PostedMessage, StorageBackend
-from kernelckpt.errors import KernelCkptError, StorageError, StorageUnavailableError
+from kernelckpt.errors import CorruptionError, KernelCkptError, StorageError, StorageUnavailableError
 from kernelckpt.storage import refusal
 from kernelckpt.storage.check import check_entry, check_name, check_page, check_range
 from kernelckpt.storage.objects.blob import Blobs
@@ -175,7 +175,10 @@ class ObjectStorage(StorageBackend):
 
     async def delete_run(self, run_id: str) -> None:
         self._check_open()
-        place = await self._runs.find(run_id)
+        try:
+            place = await self._runs.find(run_id)
+        except CorruptionError:
+            place = await self._doom_damaged(run_id)
         if place is None:
             raise refusal.no_run(self.name, run_id)
         if not place.doomed:
@@ -279,6 +282,16 @@ class ObjectStorage(StorageBackend):
             place = await self._runs.find(run_id)
             if place is not None and not place.doomed:
                 await self._give_up(await self._acquire(run_id, "who leaves it", None, takeover=False))
+
+    async def _doom_damaged(self, run_id: str) -> Place | None:
+        """Doom a run of which nobody can say where it lies, unless one that may be it is owned."""
+        await self._proof.ensure()
+        for folder in await self._runs.attempts(run_id):
+            log = Log(self._client, f"{folder}/log", self._cache)
+            tail, owner = await log.tail(), await find_owner(self._client, log.folder)
+            if alive := await living_holder(self._client, self._id, tail, owner):
+                raise refusal.owned(run_id, alive)
+        return await self._runs.doom_damaged(run_id)
 
     async def _current(self, run_id: str) -> Place:
         """Where a run lies; an owner need not ask."""

@@ -289,8 +289,12 @@ class Rows:
         rows = self._db.execute(statement, values).fetchall()
         return rows[0] if rows else None
 
+    def is_sound(self, row: tuple[Any, ...]) -> bool:
+        """Whether the row of a run is what was written."""
+        return bool(row[-1] == _seal(*row[:-1]))
+
     def _run(self, row: tuple[Any, ...]) -> RunRow:
-        if row[-1] != _seal(*row[:-1]):
+        if not self.is_sound(row):
             raise damaged(self._name, "the row of a run is not what was written", f"run {row[0]!r}")
         return RunRow(*row[:-1])
 

@@ -31,6 +31,7 @@ from kernelckpt.storage.file.error import storage_error
 from kernelckpt.storage.file.medium import medium_notes, refuse_network
 from kernelckpt.storage.file.ops import FileOps
 from kernelckpt.storage.fork import leave_to_parent
+from kernelckpt.storage.sqlite.doomed import DoomedRows
 from kernelckpt.storage.sqlite.error import sqlite_error, too_large
 from kernelckpt.storage.sqlite.file import Connect, SqliteFile
 from kernelckpt.storage.sqlite.owner import Ownership
@@ -222,7 +223,7 @@ class SqliteStorage(StorageBackend):
             rows.delete_run(run)
             return run.owner
 
-        owner = await self._change(run_id, delete, shrink=True)
+        owner = await self._change(run_id, delete, kind=DoomedRows, shrink=True)
         await self._call(self._writer, lambda _: self._ownership.forget(owner))
 
     async def aclose(self) -> None:
@@ -282,13 +283,20 @@ class SqliteStorage(StorageBackend):
 
         return await self._call(self._reader, look)
 
-    async def _change(self, run_id: str, job: Callable[[Rows, RunRow], T], *, shrink: bool = False) -> T:
+    async def _change(
+        self,
+        run_id: str,
+        job: Callable[[Rows, RunRow], T],
+        *,
+        kind: type[Rows] = Rows,
+        shrink: bool = False,
+    ) -> T:
         """Change something of a run, whoever owns it."""
 
         def change(rows: Rows, run: RunRow | None) -> T:
             return job(rows, self._existing(run_id, run))
 
-        return await self._call(self._writer, partial(self._write, run_id, change, shrink=shrink))
+        return await self._call(self._writer, partial(self._write, run_id, change, kind=kind, shrink=shrink))
 
     async def _own(
         self,
@@ -317,13 +325,19 @@ class SqliteStorage(StorageBackend):
         return await self._call(self._writer, own)
 
     def _write(
-        self, run_id: str, change: Callable[[Rows, RunRow | None], T], file: SqliteFile, *, shrink: bool
+        self,
+        run_id: str,
+        change: Callable[[Rows, RunRow | None], T],
+        file: SqliteFile,
+        *,
+        kind: type[Rows] = Rows,
+        shrink: bool,
     ) -> T:
         db = file.open()
         if db is None:
             raise refusal.no_run(self.name, run_id)
         with file.transaction(db, write=True):
-            rows = Rows(db, self.name)
+            rows = kind(db, self.name)
             done = change(rows, rows.find_run(run_id))
         file.tend(db, shrink=shrink)
         return done
