@@ -15,7 +15,7 @@ from typing_extensions import override
 from kernelckpt.cli.exit_code import EXPLAINED
 
 # "\b" keeps typer from filling the lines of the paragraph after it.
-_HELP = f"""Look at the checkpoints of agent kernels, tell a run something, check it, prune it, copy it.
+_HELP = f"""Look at the checkpoints of agent kernels; tell a run something; check, prune, copy, delete it.
 
 Storages are URLs such as file:./state; KERNELCKPT_STORAGE names the one to use by default.
 
@@ -38,6 +38,7 @@ COMMANDS = {
     "copy": "Copy a run to another storage.",
     "export": "Copy a run into one file.",
     "import": "Copy the runs of such a file to a storage.",
+    "delete": "Delete runs with everything in them.",
     "demo": "Survey a source tree through kills, and compare.",
 }
 """What each command does, in the first words of its own help; its module is imported when it is called."""

@@ -57,7 +57,7 @@ Exit codes:
   6    the storage cannot be used
   7    encrypted with a key that is not at hand, or not encrypted although there are keys
   8    posted, and no kernel has said within --wait what came of it
-  130  interrupted
+  130  interrupted, or answered with no
   141  nobody reads the output any more"""
 
 

@@ -96,7 +96,9 @@ async def _facts(
             newest = next(iter(await list_checkpoints(storage, run_id, newest=1, codec=codec)), None)
             note = await _note(storage, run_id) or (newest.damage if newest else "")
     except NotFoundError:
-        return []
+        if run_id not in (await _names(storage))[0]:
+            return []
+        note = "its deletion was begun: `kernelckpt delete` goes on with it"
     except EncryptionError as error:
         note = error.message
     except FormatError as error:
