@@ -2,9 +2,13 @@
 
 # ruff: noqa: F811 - a fixture is imported, and named by what uses it
 
+import asyncio
+import sys
 from contextlib import suppress
 from itertools import pairwise
 
+import anyio
+import pytest
 from stores import store  # noqa: F401 - a fixture
 
 from kernelckpt import (
@@ -81,3 +85,41 @@ async def test_pruning_keeps_what_is_kept_restorable(store):
     assert all(earlier == later[: len(earlier)] for earlier, later in pairwise(told))
     await life(store.url, [*texts, "one more"], Retention())
     assert await heard(store.url) == [*texts, "one more"]
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 4, 8, 16, 32, 64, 128])
+async def test_a_deletion_that_is_given_up_at_any_turn_of_the_loop_can_be_made_again(store, turns):
+    async with open_storage(store.url) as storage, open_storage(store.url) as other:
+        for run_id in ("run", "kept"):
+            claim = await storage.acquire(run_id, "test")
+            await storage.append(run_id, claim.epoch, 1, [b"one"], b"")
+            await storage.post(run_id, "message", b"")
+            await storage.release(run_id, claim.epoch)
+        deletion = asyncio.create_task(storage.delete_run("run"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        deletion.cancel()
+        await asyncio.wait({deletion})
+        for deleting in (storage, other):
+            with suppress(NotFoundError):  # it was done, or nobody saw its end
+                await deleting.delete_run("run")
+        assert await other.list_runs() == ["kept"]
+        with pytest.raises(NotFoundError):
+            await other.list_entries("run")
+        assert (await storage.acquire("run", "anew")).head == 0
+        assert await storage.posted("run") == []
+        assert len(await storage.posted("kept")) == len(await storage.list_entries("kept")) == 1
+
+
+async def test_the_command_line_deletes_what_nobody_owns(store):
+    command = [sys.executable, "-m", "kernelckpt", "delete", "run", "other", "--yes", "--storage", store.url]
+    async with open_storage(store.url) as storage:
+        for run_id in ("run", "other", "kept"):
+            claim = await storage.acquire(run_id, "the owner")
+            await storage.append(run_id, claim.epoch, 1, [b"one"], b"")
+        await storage.release("other", (await storage.acquire("other", "the owner")).epoch)
+        done = await anyio.run_process(command, check=False)
+        assert (done.returncode, done.stdout) == (4, b"run other: deleted\n")
+        assert b"run 'run' is owned by the owner, which is alive" in done.stderr
+        assert await storage.list_runs() == ["kept", "run"]
+        assert len(await storage.list_entries("run")) == 1
