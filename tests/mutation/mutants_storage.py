@@ -396,6 +396,20 @@ write_mark(self._ops, self._mark_fd, self.epoch, sequence)
         tests=("tests/storage/test_delete_damaged.py::test_a_damaged_folder",),
     ),
     Mutant(
+        name="a damaged run hides all others",
+        file=ROOT,
+        old="except (FormatError, StorageError) as error:",
+        new="except StorageFullError as error:",
+        tests=(FILE + "a_damaged_run_file",),
+    ),
+    Mutant(
+        name="a run in the folder of another is listed",
+        file=ROOT,
+        old="if run_folder_name(found) != name:",
+        new="if False:",
+        tests=("tests/cli/test_runs_command.py::test_a_run_that_is_damaged_hides_no_other",),
+    ),
+    Mutant(
         name="without a descriptor left, runs are damaged",
         file=ROOT,
         old="if isinstance(explained, StorageFullError):",

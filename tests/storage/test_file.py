@@ -160,6 +160,17 @@ async def test_a_run_that_is_being_made_is_not_listed_yet(folder):
     assert await folder.client().list_runs() == ["run"]
 
 
+async def test_a_run_that_may_not_be_read_hides_no_other(folder):
+    await folder.write(b"x")
+    await folder.client().acquire("another", "test")
+    storage, ops = folder.faulty()
+    ops.fail("open", errno.EACCES, path=f"{folder.run}/run")
+    with pytest.raises(DamagedRunsError, match="Permission denied") as caught:
+        await storage.list_runs()
+    assert caught.value.runs == ["another"]
+    assert "give this user the right" in caught.value.damaged["run"].hint
+
+
 async def test_without_a_descriptor_left_no_run_is_called_damaged(folder):
     await folder.write(b"x")
     storage, ops = folder.faulty()
