@@ -42,7 +42,6 @@ class _Loss(Struct):
     """What a deletion takes along, as far as it can be read; `unread` says why not all of it."""
 
     storage: str
-    run: str
     size: int | None = None
     messages: int = 0
     checkpoints: int | None = None
@@ -51,7 +50,7 @@ class _Loss(Struct):
 
 
 def delete(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="The ids of the runs.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="The ids of the runs.")],
     *,
     storage: StorageOption = DEFAULT_STORAGE,
     key_file: KeyFileOption = None,
@@ -113,20 +112,22 @@ async def _delete(
 
 def _ask(url: str, names: Sequence[str], keys: Callable[[], KeyRing | None]) -> None:
     """Ask whether to lose what is there, if anything is; leaves unless the answer is yes."""
-    losses: list[_Loss] = []
+    found: dict[str, _Loss | None] = {}
 
     async def look(opened: StorageBackend) -> None:
         codec = Codec(keys())
         with progress("reading runs") as step:
             for index, name in enumerate(names):
-                if (loss := await _loss(opened, name, codec)) is not None:
-                    losses.append(loss)
+                found[name] = await _loss(opened, name, codec)
                 step(index + 1, len(names))
 
     do_with_storage(url, look)
-    for loss in losses:
-        typer.echo(_text(loss), err=True)
-    if losses and not _is_agreed("Delete it?" if len(losses) == 1 else f"Delete these {len(losses)} runs?"):
+    there = sum(loss is not None for loss in found.values())
+    if not there:
+        return  # the error of deleting it says so
+    for name, loss in found.items():
+        typer.echo(f"run {shown(name)}{_text(loss)}", err=True)
+    if not _is_agreed("Delete it?" if there == 1 else f"Delete these {there} runs?"):
         typer.echo("nothing was deleted", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED)
 
@@ -145,7 +146,7 @@ def _is_agreed(question: str) -> bool:
 
 async def _loss(storage: StorageBackend, run_id: str, codec: Codec) -> _Loss | None:
     """What deleting a run takes along; None if there is none, or its deletion was begun."""
-    loss = _Loss(storage.name, run_id)
+    loss = _Loss(storage.name)
     try:
         blobs, posted = await storage.list_blobs(run_id), await storage.posted(run_id)
         loss.messages = len(posted)
@@ -169,7 +170,9 @@ async def _entry_bytes(storage: StorageBackend, run_id: str) -> int:
     return size
 
 
-def _text(loss: _Loss) -> str:
+def _text(loss: _Loss | None) -> str:
+    if loss is None:
+        return ": there is none, or its deletion was begun"
     facts = [] if loss.checkpoints is None else [counted(loss.checkpoints, "checkpoint")]
     if loss.size is not None:
         facts.append(size_text(loss.size))
@@ -179,4 +182,4 @@ def _text(loss: _Loss) -> str:
         facts.append(f"{counted(loss.messages, 'message')} in the inbox")
     if loss.unread:
         facts.append(f"not all of it can be read: {shown(loss.unread)}")
-    return f"run {shown(loss.run)} in {shown(loss.storage)}: {', '.join(facts)}"
+    return f" in {shown(loss.storage)}: {', '.join(facts)}"

@@ -122,7 +122,8 @@ def test_a_terminal_is_told_what_will_be_lost_and_asked(three):
 @pytest.mark.parametrize("answer", [b"\n", b"n\n", b"\x04"], ids=["nothing", "no", "the end"])
 def test_any_other_answer_deletes_nothing(three, answer):
     with at_a_terminal("a", "nobody", RUN) as (process, said, terminal):
-        assert [line.split()[1] for line in said.splitlines()[:-1]] == ["a", SHOWN]
+        assert said.splitlines()[1] == "run nobody: there is none, or its deletion was begun"
+        assert [line.split()[1] for line in said.splitlines()[:-1:2]] == ["a", SHOWN]
         assert "Delete these 2 runs?" in said
         os.write(terminal, answer)
         code, out, err = ended(process)
