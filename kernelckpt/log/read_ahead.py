@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Self, TypeAlias
 
-Reading: TypeAlias = tuple[int, Callable[[], Coroutine[Any, Any, bytes]]]
+import anyio
+
+Reading: TypeAlias = tuple[int, Callable[[], Awaitable[bytes]]]
 """How many bytes it will give, and what reads them."""
 
 _AT_ONCE = 16
@@ -19,7 +21,7 @@ class ReadAhead:
     """Hands out what is read, in order; while one is worked on, some of those after it are being read.
 
     Never more than 16 at a time, nor more than 8 MiB unless it is a single one. To be used within
-    `async with`, which gives up what nobody has asked for.
+    `async with`, which gives up what nobody has asked for, and ends once nothing is under way any more.
     """
 
     def __init__(self, readings: Iterable[Reading]) -> None:
@@ -33,10 +35,11 @@ class ReadAhead:
         """What the next one has read, or raises what that raised."""
         self._begin_some()
         size, task = self._under_way[0]
-        data = await task
+        if not task.done():
+            await asyncio.wait((task,))  # to await it would pass each cancellation on, and cut off its end
         self._under_way.popleft()
         self._bytes -= size
-        return data
+        return task.result()
 
     def _begin_some(self) -> None:
         while len(self._under_way) < _AT_ONCE:
@@ -48,7 +51,7 @@ class ReadAhead:
                 self._held = reading
                 return
             self._held = None
-            self._under_way.append((size, asyncio.ensure_future(read())))
+            self._under_way.append((size, asyncio.ensure_future(_read(read))))
             self._bytes += size
 
     async def __aenter__(self) -> Self:
@@ -61,4 +64,10 @@ class ReadAhead:
         self._under_way.clear()
         for task in left:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        with anyio.CancelScope(shield=True):  # who goes on from here may close the storage
+            await asyncio.gather(*left, return_exceptions=True)
+
+
+async def _read(read: Callable[[], Awaitable[bytes]]) -> bytes:
+    """What is read; what is raised before anything is awaited is raised in its place, too."""
+    return await read()

@@ -1,5 +1,7 @@
 """Reading ahead: in order, some at a time, bounded, and given up together."""
 
+import asyncio
+
 import anyio
 import pytest
 from log_kit import RUN, state_of
@@ -20,10 +22,11 @@ class Far:
         under_way: those without an answer.
     """
 
-    def __init__(self):
+    def __init__(self, *, slow_to_end=False):
         self.asked = []
         self.under_way = set()
         self._answers = {}
+        self._slow_to_end = slow_to_end
 
     def readings(self, sizes):
         for number, size in enumerate(sizes):
@@ -35,6 +38,9 @@ class Far:
         try:
             await self._answers.setdefault(number, anyio.Event()).wait()
         finally:
+            with anyio.CancelScope(shield=self._slow_to_end):
+                for _ in range(3 if self._slow_to_end else 0):
+                    await anyio.lowlevel.checkpoint()
             self.under_way.discard(number)
         if number == 13:
             raise NotFoundError("13 is gone")
@@ -88,14 +94,26 @@ async def test_an_error_comes_in_its_place():
             await ahead.next()
 
 
-async def test_who_is_cancelled_leaves_nothing_under_way():
-    far = Far()
+async def test_who_is_cancelled_goes_on_only_once_nothing_is_under_way():
+    far = Far(slow_to_end=True)
     with anyio.CancelScope() as scope:
         async with ReadAhead(far.readings([1] * 15)) as ahead:
-            scope.cancel()
+            asyncio.get_running_loop().call_later(0, scope.cancel)
             await ahead.next()
-    await far.answer()
-    assert far.under_way == set()
+    assert (len(far.asked), far.under_way) == (15, set()), "the storage may be closed from here on"
+
+
+async def test_what_raises_when_it_is_called_does_so_in_its_place():
+    def gone():
+        raise NotFoundError("gone")
+
+    far, found = Far(), []
+    with pytest.raises(NotFoundError, match="gone"):
+        async with ReadAhead([*far.readings([1, 1]), (1, gone)]) as ahead:
+            await far.answer(0, 1)
+            for _ in range(3):
+                found.append(await ahead.next())
+    assert found == [b"0", b"1"]
 
 
 async def test_nothing_to_read_is_nothing_to_wait_for():
