@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
@@ -11,9 +10,9 @@ from weakref import ref
 import anyio
 from msgspec import Struct, field
 
-_BACKLOG = 10_000
+from kernelckpt.kernel.trouble_log import log_trouble
 
-_log = logging.getLogger("kernelckpt")
+_BACKLOG = 10_000
 
 
 class KernelEvent(Struct, frozen=True):
@@ -59,7 +58,7 @@ class EventBus:
         """Log a trouble of the kernel, and tell every listener of it ahead of what is not durable yet."""
         shown = self._all_shown(data)
         facts = ", ".join(f"{name}: {value}" for name, value in shown.items())
-        _log.warning("run %r: %s (%s)", self._run_id, kind.replace("_", " "), facts)
+        log_trouble("run %r: %s (%s)", self._run_id, kind.replace("_", " "), facts)
         for listener in self._all():
             listener.alarm(KernelEvent(kind, data=dict(shown)))
 

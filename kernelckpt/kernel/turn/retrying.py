@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-
 import anyio
 from msgspec.structs import replace
 
 from kernelckpt.kernel.answering import suspend_in_doubt
 from kernelckpt.kernel.core import Core
 from kernelckpt.kernel.rollback import forget_failures
+from kernelckpt.kernel.trouble_log import log_trouble
 from kernelckpt.kernel.turn.turn import Turn
 from kernelckpt.model.tcb import Tcb
 from kernelckpt.model.termination import TerminationReason
-
-_log = logging.getLogger("kernelckpt")
 
 
 async def quiet_before_retry(core: Core, row: Tcb, turn: Turn) -> None:
@@ -44,14 +41,14 @@ def retry_or_end(core: Core, row: Tcb, error: str) -> None:
         row = replace(row, failed=row.failed + 1, failure=error)
     told = f"run {core.settings.run_id!r}: task {row.id!r}, turn {row.budget.turns + 1}"
     if row.failed >= retry.attempts or retry.attempts == 1:
-        _log.warning("%s: failed: %s", told, core.redactor.text(error))
+        log_trouble("%s: failed: %s", told, core.redactor.text(error))
         core.end(row, TerminationReason.ERROR, error=error)
         core.state.commit(waits=True)
         return
     pause_ms = retry.pause_ms(row.failed)
     until_ms = core.clock.wall_ms() + pause_ms
     tries = f"try {row.failed} of {retry.attempts}, again in {pause_ms / 1000:g} s"
-    _log.warning("%s: raised (%s): %s", told, tries, core.redactor.text(error))
+    log_trouble("%s: raised (%s): %s", told, tries, core.redactor.text(error))
     core.tell("retrying", row.id, row.budget.turns + 1, failed=row.failed, error=error, until_ms=until_ms)
     forget_failures(core, row.id, repeatable=True)
     if suspend_in_doubt(core, row):
