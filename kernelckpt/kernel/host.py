@@ -190,7 +190,7 @@ class Host(HostedState):
         """Stop without another output; `error` is raised when the scheduler is left."""
         if self._failure is None:
             self._failure = error
-        self.report("halted", error=str(error))
+            self.report("halted", error=str(error))
         if not self._open or self._group is None:
             return
         if not self._stopping.is_set():

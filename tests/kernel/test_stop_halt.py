@@ -218,6 +218,28 @@ async def test_what_was_not_durable_when_the_kernel_halted_is_not_acknowledged()
             pytest.fail("acknowledged")
 
 
+async def test_a_halt_is_told_and_logged_once_however_many_wait_for_it(caplog):
+    class Lost(Gate):
+        async def durable(self, commit):
+            await super().durable(commit)
+            raise RuntimeError("the disk is gone")
+
+    async def refused(kernel, task_id):
+        with pytest.raises(SchedulerStopped):
+            await kernel.submit("once", task_id=task_id)
+
+    hook = Lost()
+    with pytest.raises(RuntimeError, match="the disk is gone"):
+        async with kernel_of({"once": once}, hooks=[hook]) as kernel, anyio.create_task_group() as group:
+            events = kernel.events()
+            for task_id in ("a", "b", "c"):
+                group.start_soon(refused, kernel, task_id)
+            await settle()
+            hook.open()
+    assert [event.data["error"] async for event in events if event.kind == "halted"] == ["the disk is gone"]
+    assert caplog.messages == ["run 'run': halted (error: the disk is gone)"]
+
+
 async def test_a_commit_that_a_hook_missed_is_not_acknowledged():
     failing = Failing()
     with pytest.raises(RuntimeError, match="the disk is gone"):
