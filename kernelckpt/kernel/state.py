@@ -123,13 +123,13 @@ class KernelState:
         """
         row = self.redactor.record(row)
         old, moved = self.table.put(row)
+        self._rows[row.id] = row
+        if old is None:
+            self._cells[row.id] = Cell()
         if old is None or old.state.kind not in QUIET or row.state.kind not in QUIET:
             ids = {"pending": pending, "approved": approved, "denied": denied}
             for event in row_events(self.totals.turn, old, row, **ids):
                 self.note(event)
-        if old is None:
-            self._cells[row.id] = Cell()
-        self._rows[row.id] = row
         if moved and self._on_deadline is not None and row.budget.limits.has_deadline():
             self._on_deadline()
         return row

@@ -22,7 +22,7 @@ from kernelckpt import (
 )
 from kernelckpt.abc import Append, Put, Remove
 from kernelckpt.codec.record import decode_record, encode_record
-from kernelckpt.errors import DecodeError
+from kernelckpt.errors import DecodeError, InvalidValueError
 from kernelckpt.kernel.events import event_stream
 from kernelckpt.kernel.events.cross_check import differences
 from kernelckpt.kernel.events.event_log import VIEW_KEEPS
@@ -371,6 +371,18 @@ def test_what_is_forgotten_in_the_commit_that_changed_it_stays_gone():
     state.put_row(Tcb("a"))
     state.commit()
     assert [change.record for change in commits[2].changes] == [Tcb("a")]
+
+
+def test_a_row_whose_event_cannot_be_kept_is_kept_all_the_same():
+    recorder = Recorder()
+    state = KernelState(lambda commit: recorder.on_commit(None, commit))
+    state.put_row(Tcb("a"))
+    state.commit()
+    asking = replace(state.row("a"), state=TaskState.SUSPENDED, wait=WaitReason.approval())
+    with pytest.raises(InvalidValueError):
+        state.put_row(asking, pending=["\ud800"])
+    state.commit()
+    assert decode_record(("task", "a", 0), recorder.saved().records["task", "a", 0]) == state.row("a")
 
 
 def test_a_row_that_only_spends_costs_the_log_nothing():
