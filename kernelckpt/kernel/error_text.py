@@ -16,6 +16,11 @@ def error_text(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}".encode("utf-8", "replace").decode()
 
 
+def told_error_text(error: BaseException) -> str:
+    """What is told of a trouble: errors of this package explain themselves, others come with their type."""
+    return str(error) if isinstance(error, KernelCkptError) else error_text(error)
+
+
 def placed_error_text(error: BaseException) -> str:
     """The same with file and line of the raise; errors of this package explain themselves."""
     if isinstance(error, KernelCkptError):

@@ -11,6 +11,7 @@ import anyio
 from kernelckpt.abc import Commit, Hook, KernelHost, RuntimeHook
 from kernelckpt.errors import SchedulerStopped, UsageError
 from kernelckpt.kernel.argument import listed
+from kernelckpt.kernel.error_text import told_error_text
 
 _POINTS = ("on_start", "on_open", "on_commit", "ready", "durable", "kept", "on_signal", "on_stop")
 
@@ -82,7 +83,7 @@ class HookPoints:
             try:
                 await hook.on_signal(kernel, signal)
             except Exception as error:  # noqa: BLE001 - the signal was taken: its sender must not try again
-                kernel.report("hook_failed", error=str(error))
+                kernel.report("hook_failed", error=told_error_text(error))
 
     def ready(self) -> Awaitable[None]:
         """Return when all let a turn begin.

@@ -19,7 +19,7 @@ from kernelckpt.kernel.calls.performer import CallTool, Durability
 from kernelckpt.kernel.calls.tool import Tools
 from kernelckpt.kernel.cancellation import was_cancelled_here
 from kernelckpt.kernel.core import Core, result_of
-from kernelckpt.kernel.error_text import error_text
+from kernelckpt.kernel.error_text import error_text, told_error_text
 from kernelckpt.kernel.governance import governing
 from kernelckpt.kernel.hook_points import HookPoints
 from kernelckpt.kernel.hosted_state import HostedState
@@ -190,7 +190,7 @@ class Host(HostedState):
         """Stop without another output; `error` is raised when the scheduler is left."""
         if self._failure is None:
             self._failure = error
-            self.report("halted", error=str(error))
+            self.report("halted", error=told_error_text(error))
         if not self._open or self._group is None:
             return
         if not self._stopping.is_set():

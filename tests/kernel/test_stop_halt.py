@@ -9,7 +9,7 @@ import pytest
 from kernel_kit import Failing, Gate, Recorder, count, kernel_of, kinds, listen, once, settle, texts
 
 from kernelckpt import Hook
-from kernelckpt.errors import SchedulerStopped, UsageError
+from kernelckpt.errors import FencedError, SchedulerStopped, UsageError
 from kernelckpt.testing import ManualClock
 
 
@@ -236,8 +236,31 @@ async def test_a_halt_is_told_and_logged_once_however_many_wait_for_it(caplog):
                 group.start_soon(refused, kernel, task_id)
             await settle()
             hook.open()
-    assert [event.data["error"] async for event in events if event.kind == "halted"] == ["the disk is gone"]
-    assert caplog.messages == ["run 'run': halted (error: the disk is gone)"]
+    told = [event.data["error"] async for event in events if event.kind == "halted"]
+    assert told == ["RuntimeError: the disk is gone"]
+    assert caplog.messages == [f"run 'run': halted (error: {told[0]})"]
+
+
+class UnspeakableError(Exception):
+    def __str__(self):
+        raise ValueError("no text today")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (TimeoutError(), "TimeoutError: "),
+        (UnspeakableError(), "UnspeakableError: its text cannot be had: ValueError"),
+        (FencedError("overtaken", hint="leave"), "overtaken (leave)"),
+    ],
+)
+async def test_whatever_a_hook_raises_the_kernel_halts_and_says_of_what_kind_it_was(error, told, caplog):
+    failing = Failing("ready", error=error)
+    with pytest.raises(type(error)):
+        async with kernel_of({"once": once}, hooks=[failing]) as kernel:
+            await kernel.submit("once", task_id="o")
+            await kernel.join("o")
+    assert caplog.messages == [f"run 'run': halted (error: {told})"]
 
 
 async def test_a_commit_that_a_hook_missed_is_not_acknowledged():
