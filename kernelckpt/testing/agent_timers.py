@@ -21,9 +21,10 @@ class TimerCount:
     def begin(self, rows: Iterable[Tcb]) -> None:
         """Go on with the rows that a life has begun with."""
         self._rows = {row.id: row for row in rows}
-        for row in self._rows.values():
-            if row.deferred_until is not None:
-                self._fired.pop(_timer_of(row, row.deferred_until), None)
+        for timer in list(self._fired):
+            row = self._rows.get(timer[0])
+            if row is not None and _is_taken_back(timer, row):
+                del self._fired[timer]
 
     def see(self, commit: Commit) -> None:
         """Look for rows that a timer has woken."""
@@ -41,6 +42,12 @@ class TimerCount:
         for (task_id, _, _), count in self._fired.items():
             found[task_id] += count
         return +found
+
+
+def _is_taken_back(timer: tuple[str, int, int], row: Tcb) -> bool:
+    """Whether a timer that fired has not as of a row: that waits for it still, or has yet to set it."""
+    until = row.deferred_until
+    return timer[1] > row.budget.turns or (until is not None and timer == _timer_of(row, until))
 
 
 def _timer_of(row: Tcb, until: int) -> tuple[str, int, int]:

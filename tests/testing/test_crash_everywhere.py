@@ -385,6 +385,20 @@ async def test_an_agent_that_keeps_messages_in_its_state_stands_every_crash():
     assert report.outcome.states == {"l": ["one", "two", "stop"]}
 
 
+@pytest.mark.parametrize("seconds", [0, 10])
+async def test_timers_stand_every_crash_though_no_time_passes(seconds):
+    async def nap(turn):
+        turn.say(f"turn {turn.number}")
+        return turn.complete("awake") if turn.number == 4 else turn.sleep(seconds)
+
+    async def scenario(harness):
+        await harness.submit("nap", task_id="n")
+        await harness.join("n")
+
+    report = await crash_everywhere({"nap": nap}, scenario, second=2)
+    assert report.outcome.timers == {"n": 3}
+
+
 async def test_timers_children_approvals_and_concurrent_calls_stand_every_crash():
     async def child(turn):
         if turn.number == 1:
