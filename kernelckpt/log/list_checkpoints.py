@@ -127,9 +127,9 @@ class _Survey:
             return
         top = ChainEntry(oldest, oldest.meta).previous
         descent = _Descent(self._blobs, codec, oldest.meta)
-        async for page in listing.pages_down(top.sequence):
-            if not descent.follow(page):
-                break
+        page = await listing.page_up_to(top.sequence)
+        while descent.follow(page):
+            page = await listing.page_up_to(page[0].sequence - 1)
         floor = descent.above.previous_sequence
         self._reaches[top.sequence] = _Reach(top, floor, descent.since or None)
         self._pruned_up_to = max(self._pruned_up_to, descent.pruned_up_to)

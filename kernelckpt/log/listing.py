@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 
 from msgspec import Struct
@@ -95,10 +95,8 @@ class Listing:
 
     async def before(self, sequence: int) -> Link | None:
         """The newest entry numbered below `sequence`, or None."""
-        async for page in self.pages_down(sequence - 1):
-            if page:
-                return self._link(page[-1])
-        return None
+        page = await self.page_up_to(sequence - 1)
+        return self._link(page[-1]) if page else None
 
     async def newest(self) -> Link | None:
         """The newest entry, or None when there is none. Takes one page, not a listing of all.
@@ -118,21 +116,23 @@ class Listing:
     async def newest_links(self, count: int | None) -> list[Link]:
         """The newest so many entries, or all of them, oldest first; the errors are those of `newest`."""
         newest = await self.newest()
+        sequence = newest.info.sequence if newest is not None else 0
         infos: list[EntryInfo] = []
-        async for page in self.pages_down(newest.info.sequence if newest is not None else 0):
+        while (count is None or len(infos) < count) and (page := await self.page_up_to(sequence)):
             infos += reversed(page)
-            if count is not None and len(infos) >= count:
-                break
+            sequence = page[0].sequence - 1
         return [self._link(info) for info in infos[:count][::-1]]
 
-    async def pages_down(self, sequence: int) -> AsyncIterator[Sequence[EntryInfo]]:
-        """The entries up to that number, pages of the newest first."""
+    async def page_up_to(self, sequence: int) -> Sequence[EntryInfo]:
+        """Of the entries up to that number the newest, as many as are on one page; none if there are none."""
         while sequence > 0:
             page = await self._page(sequence)
-            yield page.before(sequence + 1)
+            if found := page.before(sequence + 1):
+                return found
             sequence = page.first - 1
             if not page.entries and not await self._any_up_to(sequence):
-                return
+                break
+        return ()
 
     async def _any_up_to(self, sequence: int) -> bool:
         found = await self._storage.list_entries(self._run_id, limit=1)

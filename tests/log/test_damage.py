@@ -1,5 +1,6 @@
 """Damage: every flipped bit is refused or harmless; falling back is loud, exact, and a new branch."""
 
+import asyncio
 import itertools
 
 import msgpack
@@ -7,7 +8,7 @@ import pytest
 from log_kit import RUN, Client, ScriptedStorage, state_of
 from msgspec import structs
 
-from kernelckpt.abc import Append, Put
+from kernelckpt.abc import Append, Claim, Put
 from kernelckpt.codec import entry
 from kernelckpt.codec.change import Reference
 from kernelckpt.codec.codec import PLAIN_CODEC
@@ -392,6 +393,36 @@ async def test_the_newest_checkpoint_is_known_to_rest_on_damage_far_below(client
         storage.entries()[3] = (info, body)
     (newest,) = await list_checkpoints(storage, RUN, 1)
     assert newest.damage == ""
+
+
+async def test_a_checkpoint_may_rest_on_one_far_below_thousands_of_lost_numbers(client, reopen, storage):
+    client.put("a", b"1")
+    await client.flush()
+    await storage.acquire_as(RUN, "test", Claim(2, 5000))
+    again = await reopen(on_corruption="fall_back")
+    for number in range(2200):
+        again.put("a", b"%d" % number)
+        await again.flush()
+    (newest,) = await list_checkpoints(storage, RUN, 1)
+    assert (newest.sequence, newest.damage) == (7200, "")
+    assert state_of(await read_run(storage, RUN)) == again.state()
+
+
+async def test_a_listing_leaves_the_event_loop_nothing_to_do(client, storage):
+    for number in range(4):
+        client.put("a", b"%d" % number)
+        await client.flush()
+    loop, made = asyncio.get_running_loop(), []
+
+    def factory(loop, coro, **options):
+        made.append(coro)
+        return asyncio.Task(coro, loop=loop, **options)
+
+    loop.set_task_factory(factory)
+    assert len(await list_checkpoints(storage, RUN, 2)) == 2
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not made
 
 
 async def test_metadata_that_were_listed_before_are_not_decoded_again(client, storage, monkeypatch):
