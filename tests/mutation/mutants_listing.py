@@ -6,6 +6,7 @@ CHECKPOINTS, POLICY, SLICE = (f"log/{name}.py" for name in ("list_checkpoints", 
 FROM_THE_END = "tests/storage/test_conformance.py::TestMemoryStorage::test_listing_from_the_end"
 JUDGED = "tests/log/test_damage.py::test_the_newest_checkpoints_are_judged_as_in_the_whole_listing"
 RESTS_ON_DAMAGE = "tests/log/test_damage.py::test_the_newest_checkpoint_is_known_to_rest_on_damage_far_below"
+BELOW_LOST = "tests/log/test_damage.py::test_a_checkpoint_may_rest_on_one_far_below_thousands_of_lost_numbers"
 RARER = "tests/log/test_bases.py::test_bases_come_more_rarely_as_a_history_grows_but_not_without_an_end"
 SHARES = "tests/log/test_time_slice.py::test_"
 FAILED = "tests/storage/test_file_fault.py::test_an_entry_that_could_not_be_synced_is_not_there_for_its_owner"
@@ -41,6 +42,13 @@ LISTING = (
         old="await survey.look_below(listing, codec)",
         new="pass",
         tests=(JUDGED,),
+    ),
+    Mutant(
+        name="a page of numbers that were lost ends what lies below the newest checkpoints",
+        file="log/listing.py",
+        old="            if found := page.before(sequence + 1):\n                return found\n",
+        new="            return page.before(sequence + 1)\n",
+        tests=(BELOW_LOST,),
     ),
     Mutant(
         name="below the newest checkpoints a damaged entry counts",
