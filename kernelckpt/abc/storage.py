@@ -217,6 +217,16 @@ class StorageBackend(ABC):
     async def list_blobs(self, run_id: str) -> Sequence[BlobInfo]:
         """The whole blobs of a run, by name. Unfinished ones of dead owners are not listed."""
 
+    async def overview(
+        self, run_id: str, *, limit: int = 1000
+    ) -> tuple[Sequence[EntryInfo], Sequence[BlobInfo]]:
+        """The newest entries as `list_newest` gives them, then the blobs: those of the listed entries too.
+
+        A backend that pays for each call may answer both in one; here they are two.
+        """
+        entries = await self.list_newest(run_id, limit=limit)
+        return entries, await self.list_blobs(run_id)
+
     @abstractmethod
     async def delete(
         self, run_id: str, epoch: int, *, entries: Sequence[EntryInfo] = (), blobs: Sequence[str] = ()

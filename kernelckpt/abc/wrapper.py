@@ -115,6 +115,13 @@ class StorageWrapper(StorageBackend):
         return await self.pass_on(StorageCall("list_blobs", partial(self._storage.list_blobs, run_id)))
 
     @override
+    async def overview(
+        self, run_id: str, *, limit: int = 1000
+    ) -> tuple[Sequence[EntryInfo], Sequence[BlobInfo]]:
+        send = partial(self._storage.overview, run_id, limit=limit)
+        return await self.pass_on(StorageCall("overview", send))
+
+    @override
     async def delete(
         self, run_id: str, epoch: int, *, entries: Sequence[EntryInfo] = (), blobs: Sequence[str] = ()
     ) -> None:

@@ -41,8 +41,8 @@ async def list_checkpoints(
     listing = Listing(storage, run_id, codec)
     count = newest
     while True:
-        links = await listing.newest_links(count)
-        survey = _Survey(links, {blob.name for blob in await storage.list_blobs(run_id)})
+        links, blobs = await listing.newest_links(count)
+        survey = _Survey(links, {blob.name for blob in blobs})
         await survey.look_below(listing, codec)
         found = survey.infos()
         if newest is None or count is None or len(found) >= newest or len(links) < count:

@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from msgspec import Struct
 
-from kernelckpt.abc import EntryInfo, StorageBackend
+from kernelckpt.abc import BlobInfo, EntryInfo, StorageBackend
 from kernelckpt.codec.codec import PLAIN_CODEC, Codec
 from kernelckpt.codec.entry import EntryMeta, decode_meta
 from kernelckpt.errors import CorruptionError, DecodeError, EncryptionError
@@ -104,7 +104,9 @@ class Listing:
         Raises:
             EncryptionError: it is not encrypted with a key at hand, or should be.
         """
-        found = await self._storage.list_newest(self._run_id, limit=_PAGE)
+        return self._begin(await self._storage.list_newest(self._run_id, limit=_PAGE))
+
+    def _begin(self, found: Sequence[EntryInfo]) -> Link | None:
         if not found:
             return None
         self._newest = _Page(found[0].sequence, found)
@@ -113,15 +115,16 @@ class Listing:
             raise link.locked
         return link
 
-    async def newest_links(self, count: int | None) -> list[Link]:
-        """The newest so many entries, or all of them, oldest first; the errors are those of `newest`."""
-        newest = await self.newest()
+    async def newest_links(self, count: int | None) -> tuple[list[Link], Sequence[BlobInfo]]:
+        """The newest so many entries, or all, oldest first; and the blobs. Errors are those of `newest`."""
+        found, blobs = await self._storage.overview(self._run_id, limit=_PAGE)
+        newest = self._begin(found)
         sequence = newest.info.sequence if newest is not None else 0
         infos: list[EntryInfo] = []
         while (count is None or len(infos) < count) and (page := await self.page_up_to(sequence)):
             infos += reversed(page)
             sequence = page[0].sequence - 1
-        return [self._link(info) for info in infos[:count][::-1]]
+        return [self._link(info) for info in infos[:count][::-1]], blobs
 
     async def page_up_to(self, sequence: int) -> Sequence[EntryInfo]:
         """Of the entries up to that number the newest, as many as are on one page; none if there are none."""

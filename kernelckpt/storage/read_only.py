@@ -12,7 +12,17 @@ from kernelckpt.errors import ReadOnlyError
 T = TypeVar("T")
 
 _READING = frozenset(
-    {"aclose", "list_blobs", "list_entries", "list_newest", "list_runs", "posted", "read", "read_blob"}
+    {
+        "aclose",
+        "list_blobs",
+        "list_entries",
+        "list_newest",
+        "list_runs",
+        "overview",
+        "posted",
+        "read",
+        "read_blob",
+    }
 )
 """What may pass; whatever is not named here is refused."""
 

@@ -25,6 +25,7 @@ _REPEATABLE = frozenset(
         "list_entries",
         "list_newest",
         "list_runs",
+        "overview",
         "post",
         "posted",
         "read",

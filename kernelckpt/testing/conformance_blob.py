@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kernelckpt.abc import PART_BYTES, BlobInfo
 from kernelckpt.errors import NotFoundError, UsageError
-from kernelckpt.testing.expect import StorageFactory, owned_run, refused
+from kernelckpt.testing.expect import StorageFactory, append_some, owned_run, refused
 
 
 class BlobConformance:
@@ -72,3 +72,21 @@ class BlobConformance:
             assert await storage.read_blob("run", "é.x") == "é.x".encode()
             with refused(NotFoundError):
                 await storage.read_blob("run", "b")
+
+    async def test_an_overview_is_the_newest_entries_and_all_blobs(
+        self, storage_factory: StorageFactory
+    ) -> None:
+        """Whether it is one call or two."""
+        async with owned_run(storage_factory) as (storage, claim):
+            assert [len(part) for part in await storage.overview("run")] == [0, 0]
+            await append_some(storage, claim, 5)
+            for name in ("b", "a"):
+                await storage.write_part("run", claim.epoch, name, 0, [b"1"])
+                await storage.finish_blob("run", claim.epoch, name)
+            entries, blobs = await storage.overview("run", limit=3)
+            assert list(entries) == list(await storage.list_newest("run", limit=3))
+            assert list(blobs) == [BlobInfo("a", 1), BlobInfo("b", 1)]
+            with refused(UsageError):
+                await storage.overview("run", limit=0)
+            with refused(NotFoundError):
+                await storage.overview("no such run")

@@ -5,6 +5,7 @@ from msgspec import Struct, msgpack
 from kernelckpt.abc import Append, Put, Remove
 from kernelckpt.errors import CheckpointFailedError, NotFoundError, RunOwnedError, UsageError
 from kernelckpt.log import Retention, RunLog, list_checkpoints, read_run
+from kernelckpt.storage import MeteredStorage
 
 
 class Row(Struct, frozen=True):
@@ -178,6 +179,9 @@ async def test_listing_needs_no_bodies(client, storage):
     infos = await list_checkpoints(storage, RUN)
     assert [info.sequence for info in infos] == list(range(1, 501))
     assert [info.sequence for info in await list_checkpoints(storage, RUN, newest=3)] == [498, 499, 500]
+    metered = MeteredStorage(storage)
+    await list_checkpoints(metered, RUN, newest=10)
+    assert {name: calls.calls for name, calls in metered.stats.items()} == {"overview": 1}
     assert {(info.kind, info.trigger, info.commit, info.damage) for info in infos} == {
         ("delta", "turn", 0, "")
     }

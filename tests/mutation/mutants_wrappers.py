@@ -74,8 +74,8 @@ WRAPPERS = (
     Mutant(
         name="a storage that is only read lets a run be acquired",
         file=READ_ONLY,
-        old='{"aclose",',
-        new='{"acquire", "aclose",',
+        old='{\n        "aclose",',
+        new='{\n        "acquire",\n        "aclose",',
         tests=(f"{WRAPPED}only_what_reads_reaches_a_storage_that_is_only_read",),
     ),
     Mutant(
@@ -83,6 +83,13 @@ WRAPPERS = (
         file="abc/wrapper.py",
         old="partial(self._storage.list_newest, run_id, limit=limit)",
         new="partial(super().list_newest, run_id, limit=limit)",
+        tests=(f"{WRAPPED}each_call_is_passed_on_under_its_name",),
+    ),
+    Mutant(
+        name="entries and blobs are asked for one after the other where one call would do",
+        file="abc/wrapper.py",
+        old="partial(self._storage.overview, run_id, limit=limit)",
+        new="partial(super().overview, run_id, limit=limit)",
         tests=(f"{WRAPPED}each_call_is_passed_on_under_its_name",),
     ),
     Mutant(

@@ -118,7 +118,7 @@ def _remote(method):
     return call
 
 
-for _method in StorageBackend.__abstractmethods__ | {"acquire_as", "list_newest"}:
+for _method in StorageBackend.__abstractmethods__ | {"acquire_as", "list_newest", "overview"}:
     if _method not in vars(RemoteStorage):
         setattr(RemoteStorage, _method, _remote(_method))
 RemoteStorage.__abstractmethods__ = frozenset()

@@ -132,6 +132,13 @@ class Upright(MemoryStorage):
         return await self.list_entries(run_id, limit=limit)
 
 
+class Hasty(MemoryStorage):
+    """Leaves the blobs out of an overview."""
+
+    async def overview(self, run_id, *, limit=1000):
+        return await self.list_newest(run_id, limit=limit), ()
+
+
 class Undead(MemoryStorage):
     """Works on after it was closed."""
 
@@ -280,6 +287,7 @@ LIARS = {
     Inexact: "test_ranged_reads",
     Tearing: "test_an_append_cancelled_anywhere",
     Upright: "test_listing_from_the_end",
+    Hasty: "test_an_overview_is_the_newest_entries_and_all_blobs",
     Undead: "test_a_closed_backend",
     Hesitating: "test_an_append_overtaken_anywhere",
     Renumbering: "test_a_copy_keeps_epochs_and_holes",

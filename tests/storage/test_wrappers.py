@@ -35,6 +35,7 @@ READING = {
     "list_entries",
     "list_newest",
     "list_runs",
+    "overview",
     "posted",
     "read",
     "read_blob",

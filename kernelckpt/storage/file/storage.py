@@ -158,6 +158,12 @@ class FileStorage(StorageBackend):
     async def list_blobs(self, run_id: str) -> Sequence[BlobInfo]:
         return await self._call(lambda: self._run(run_id).list_blobs())
 
+    async def overview(
+        self, run_id: str, *, limit: int = 1000
+    ) -> tuple[Sequence[EntryInfo], Sequence[BlobInfo]]:
+        check_page(0, limit)
+        return await self._call(lambda: (self._list_newest(run_id, limit), self._run(run_id).list_blobs()))
+
     async def delete(
         self, run_id: str, epoch: int, *, entries: Sequence[EntryInfo] = (), blobs: Sequence[str] = ()
     ) -> None:

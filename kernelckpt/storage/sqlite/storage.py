@@ -185,6 +185,14 @@ class SqliteStorage(StorageBackend):
     async def list_blobs(self, run_id: str) -> Sequence[BlobInfo]:
         return await self._look(run_id, lambda rows, run: rows.list_blobs(run))
 
+    async def overview(
+        self, run_id: str, *, limit: int = 1000
+    ) -> tuple[Sequence[EntryInfo], Sequence[BlobInfo]]:
+        check_page(0, limit)
+        return await self._look(
+            run_id, lambda rows, run: (rows.newest_entries(run, limit), rows.list_blobs(run))
+        )
+
     async def delete(
         self, run_id: str, epoch: int, *, entries: Sequence[EntryInfo] = (), blobs: Sequence[str] = ()
     ) -> None:
