@@ -159,7 +159,7 @@ async def test_a_secret_in_an_identity_from_a_program_is_refused_when_it_is_stag
         {"governance": GovernancePolicy(vetoed_tools=(KEY,))},
         {"governance": rules(**{KEY: PermissionAction.DENY})},
     ],
-    ids=str,
+    ids=["run", "program", "tool", "veto", "permission"],
 )
 def test_a_scheduler_refuses_secrets_in_its_names_and_in_its_policy(settings):
     with pytest.raises(InvalidValueError, match="API_KEY"):
