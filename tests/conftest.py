@@ -1,4 +1,4 @@
-"""What every test is watched for, blocking calls on the event loop, and what a run says it left out."""
+"""What every test is watched for, blocking calls on the event loop; and what a run says at its end."""
 
 from collections import Counter
 
@@ -32,6 +32,14 @@ class LeftOut:
             marker for item in items for marker in NEEDS if item.get_closest_marker(marker) is not None
         )
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node):
+        self.left_out |= Counter(getattr(node, "workeroutput", {}).get("left_out"))  # each saw all tests
+
+    def pytest_sessionfinish(self, session):
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["left_out"] = dict(self.left_out)
+
     def pytest_runtest_logreport(self, report):
         if report.when == "call" and report.passed:
             self.ran_over.update(name for key, name in report.user_properties if key == "server")
@@ -41,6 +49,24 @@ class LeftOut:
             terminalreporter.write_line(f"PASSED OVER {server}: {count} tests")
         for marker, count in sorted(self.left_out.items()):
             terminalreporter.write_line(f"LEFT OUT: {count} tests of {marker!r}; {NEEDS[marker]} runs them")
+
+
+def sendable(data):
+    """The same data, with halves of characters written out."""
+    match data:
+        case str():
+            return data.encode("utf-8", "backslashreplace").decode()
+        case dict():
+            return {sendable(key): sendable(value) for key, value in data.items()}
+        case list() | tuple():
+            return type(data)(map(sendable, data))
+    return data
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable():
+    """What a test logs and fails with may hold halves of characters, which no worker can send."""
+    return sendable((yield))
 
 
 def pytest_configure(config):
