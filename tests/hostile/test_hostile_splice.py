@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 from hostile_kit import RUN, open_log, outcome, write_small_run
@@ -165,16 +167,17 @@ async def test_what_is_no_regular_file_is_refused_by_name_and_not_followed(run, 
 
 
 @pytest.mark.parametrize("name", FILES)
-async def test_a_file_that_may_not_be_read_is_refused_by_name(tmp_path, name):
-    made = await write_small_run(tmp_path / "state")
-    for folder in (*list(tmp_path.parents)[:2], tmp_path, made.root, made.folder):
-        folder.chmod(0o755)
-    for path in made.files():
-        path.chmod(0o644)
-    (made.folder / name).chmod(0)
-    with nobody():
-        async with FileStorage(made.root) as storage:
-            with pytest.raises(KernelCkptError, match="Permission denied") as caught:
-                await load(storage, RUN)
+async def test_a_file_that_may_not_be_read_is_refused_by_name(name):
+    with tempfile.TemporaryDirectory() as place:  # pytest's own folders let nobody else in
+        made = await write_small_run(Path(place) / "state")
+        for folder in (Path(place), made.root, made.folder):
+            folder.chmod(0o755)
+        for path in made.files():
+            path.chmod(0o644)
+        (made.folder / name).chmod(0)
+        with nobody():
+            async with FileStorage(made.root) as storage:
+                with pytest.raises(KernelCkptError, match="Permission denied") as caught:
+                    await load(storage, RUN)
     assert caught.value.hint
     assert name in str(caught.value)
