@@ -142,6 +142,7 @@ def test_the_log_equals_a_dict(steps):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @settings(max_examples=5000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, max_size=80))
 def test_the_log_equals_a_dict_for_long(steps):
