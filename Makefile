@@ -1,12 +1,15 @@
 # One command each, on a fresh machine with Python 3.11+ and make: `make demo`, `make test`.
 
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 SERVERS_READY := $(VENV)/.servers-ready
 AZURITE := $(CURDIR)/$(VENV)/azurite
+PYTEST := $(BIN)/python -m pytest
+IN_WORKERS = --numprocesses $(WORKERS) --dist worksteal
 
 .PHONY: test test-root test-servers mutants fuzz nightly bench bench-full bench-compare bench-servers check format demo clean help
 
@@ -40,14 +43,16 @@ $(SERVERS_READY): $(READY)
 	touch $(SERVERS_READY)
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-root: $(READY)
-	$(BIN)/python -m pytest -m root
+	$(PYTEST) -m root
 
+# A third of the time these wait until somebody who was killed counts as dead.
+test-servers: WORKERS = 3
 test-servers: $(SERVERS_READY)
 	tests/servers/install.sh $(AZURITE)
-	AZURITE=$(AZURITE) $(BIN)/python -m pytest -m servers
+	AZURITE=$(AZURITE) $(PYTEST) $(IN_WORKERS) -m servers
 
 mutants: $(READY)
 	$(BIN)/python tests/mutation/run.py --jobs 2
