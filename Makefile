@@ -14,7 +14,7 @@ IN_WORKERS = --numprocesses $(WORKERS) --dist worksteal
 .PHONY: test test-root test-servers mutants fuzz nightly bench bench-full bench-compare bench-servers check format demo clean help
 
 help:
-	@echo "make test       run the tests that need no server and no special rights"
+	@echo "make test       run the tests that need no server and no special rights, in WORKERS=2 processes"
 	@echo "make test-root  run those that need root, strace, mounts and redis-server (Linux)"
 	@echo "make test-servers  run those over PostgreSQL, Redis and object stores; installs and starts these itself (Debian)"
 	@echo "make check      ruff and mypy"
@@ -43,7 +43,7 @@ $(SERVERS_READY): $(READY)
 	touch $(SERVERS_READY)
 
 test: $(READY)
-	$(PYTEST)
+	$(PYTEST) $(IN_WORKERS)
 
 test-root: $(READY)
 	$(PYTEST) -m root
