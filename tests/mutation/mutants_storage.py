@@ -391,8 +391,8 @@ write_mark(self._ops, self._mark_fd, self.epoch, sequence)
     Mutant(
         name="a folder without its run file is no run",
         file=ROOT,
-        old="if names.owners or names.segments:",
-        new="if False:",
+        old="return bool(names.owners or names.segments)",
+        new="return False",
         tests=("tests/storage/test_delete_damaged.py::test_a_damaged_folder",),
     ),
     Mutant(

@@ -122,13 +122,10 @@ class RootFolder:
             NotFoundError: there is none.
         """
         path = self._run_path(run_id)
-        try:
-            if self.check() and not self._is_run(path, run_id):
-                self._refuse_headless(path)
-        except _HeadlessError:
-            write_new(self.ops, path, RUN, encode_record(_RUN, text_bytes(run_id)))
-            return path
-        return self.find_run(run_id)
+        if not self.check() or not self._is_headless(path):
+            return self.find_run(run_id)
+        write_new(self.ops, path, RUN, encode_record(_RUN, text_bytes(run_id)))
+        return path
 
     def list_runs(self) -> Sequence[str]:
         """See `StorageBackend.list_runs`."""
@@ -197,7 +194,8 @@ class RootFolder:
         try:
             found = self._read_run_id(path)
         except FileNotFoundError:
-            self._refuse_headless(path)
+            if self._holds_run(path):
+                raise _headless(f"{path}/{RUN}", "missing") from None
             return None
         except OSError as error:
             explained = storage_error(error, path)
@@ -208,14 +206,23 @@ class RootFolder:
             raise _misplaced(path, found)
         return found
 
-    def _refuse_headless(self, path: str) -> None:
-        """Refuse a folder that holds what is only written once its run is there."""
+    def _is_headless(self, path: str) -> bool:
+        """Whether a run is in a folder, and the file that says which cannot be read or is missing."""
+        try:
+            self._read_run_id(path)
+        except FileNotFoundError:
+            return self._holds_run(path)
+        except CorruptionError:
+            return True
+        return False
+
+    def _holds_run(self, path: str) -> bool:
+        """Whether a folder holds what is only written once its run is there."""
         try:
             names = sort_names(self.ops.listdir(path))
         except FileNotFoundError:
-            return
-        if names.owners or names.segments:
-            raise _headless(f"{path}/{RUN}", "missing")
+            return False
+        return bool(names.owners or names.segments)
 
     def _read_run_id(self, path: str) -> str:
         self._refuse_link(path)
@@ -223,7 +230,7 @@ class RootFolder:
         try:
             (found,), _ = decode_record(data, _RUN, (bytes,), f"{path}/{RUN}")
         except CorruptionError as error:
-            raise _headless(f"{path}/{RUN}", "damaged") from error
+            raise _headless(f"{path}/{RUN}", f"damaged: no whole {_RUN!r} record") from error
         return bytes_text(bytes(found))
 
     def _refuse_link(self, path: str) -> None:
@@ -235,12 +242,8 @@ def _misplaced(path: str, found: str) -> CorruptionError:
     return CorruptionError(f"{path}: is the folder of run {found[:200]!r}", hint="move it away", lost=(path,))
 
 
-class _HeadlessError(CorruptionError):
-    """The file that says which run is in a folder cannot be read, or is missing."""
-
-
-def _headless(path: str, what: str) -> _HeadlessError:
-    return _HeadlessError(
+def _headless(path: str, what: str) -> CorruptionError:
+    return CorruptionError(
         f"{path}: {what}; it says nothing but which run is in its folder",
         hint="restore it from a backup, or move it away and start the run's kernel, which makes it anew",
         lost=(path,),
