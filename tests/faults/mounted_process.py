@@ -28,7 +28,9 @@ def run(*command, check=True):
 
 async def fill(point, sent, spoil=None, *, most=1000):
     """Send until saving fails for good, or so many were sent; what is acknowledged is added to `sent`."""
-    hook = CheckpointHook(f"file:{point}/state", every=0.05, owner_wait=0, log=QUICK)
+    hook = CheckpointHook(
+        f"file:{point}/state", every=0.05, owner_wait=0, max_consecutive_failures=5, log=QUICK
+    )
     async with Scheduler({"clerk": clerk}, run_id="run", hooks=[hook]) as kernel:
         await kernel.submit("clerk", task_id="clerk")
         for number in range(len(sent), len(sent) + most):
