@@ -143,8 +143,8 @@ class ContainerWriter:
         payload = encode_items(key, start, items)
         offset, size = self.size, len(payload)
         hasher = frame_digest(self._origin, offset, ITEMS, size)
-        for begin in range(0, size, _HASH_BYTES):
-            hasher.update(payload[begin : begin + _HASH_BYTES])
+        for chunk in _chunks((payload,)):
+            hasher.update(chunk)
         self._put_frame(ITEMS, hasher.digest(), size, payload)
         return FramePlace(offset, self.size - offset, b"")
 

@@ -89,9 +89,8 @@ class EntryWriter:
         Raises:
             UsageError: commits are out of order, or an append leaves a gap; the log has failed then.
         """
-        pending, progress = self.pending, self.progress
-        if progress.failure is not None:
-            progress.check()
+        self.progress.check()
+        pending = self.pending
         try:
             if commit <= self.staged_commit:
                 raise UsageError(
@@ -100,7 +99,7 @@ class EntryWriter:
             pending.add(changes, self.streams)
         except UsageError as error:
             # Part of the commit may have been taken in: nothing may be written any more.
-            progress.fail(error)
+            self.progress.fail(error)
             raise
         self.staged_commit = pending.commit = commit
         pending.turn = turn

@@ -215,8 +215,7 @@ class RunLog:
         if trigger != pending.trigger:
             _check_trigger(trigger)
             pending.trigger = trigger
-        if self._idle is not None:
-            self._go_on(self._idle)
+        self._go_on()
 
     async def run(self) -> None:
         """Write whenever asked, until `aclose`; to be run once, beside the client's work.
@@ -240,10 +239,11 @@ class RunLog:
         finally:
             self._stopped.set()
 
-    def _go_on(self, idle: anyio.Event) -> None:
-        """Wake the background writer, which waits until it is asked."""
-        idle.set()
-        self._idle = None
+    def _go_on(self) -> None:
+        """Wake the background writer, if it waits until it is asked."""
+        if self._idle is not None:
+            self._idle.set()
+            self._idle = None
 
     async def wait_durable(self, commit: int) -> None:
         """Return when everything up to this commit is durable.
@@ -318,8 +318,7 @@ class RunLog:
         if self._closing:
             return
         self._closing = True
-        if self._idle is not None:
-            self._go_on(self._idle)
+        self._go_on()
         try:
             if self._stopped is not None:
                 await self._stopped.wait()

@@ -106,6 +106,13 @@ def ended(process):
     return process.returncode, out, err
 
 
+def assert_it_deletes_nothing(process):
+    code, out, err = ended(process)
+    assert (code, out) == (130, "")
+    assert err.endswith("nothing was deleted\n")
+    assert runs() == ["a", "b", RUN]
+
+
 def test_a_terminal_is_told_what_will_be_lost_and_asked(three):
     call("send", "a", "lead", "hello")
     found = call("log", "a", "--json").data["checkpoints"]
@@ -126,19 +133,13 @@ def test_any_other_answer_deletes_nothing(three, answer):
         assert [line.split()[1] for line in said.splitlines()[:-1:2]] == ["a", SHOWN]
         assert "Delete these 2 runs?" in said
         os.write(terminal, answer)
-        code, out, err = ended(process)
-        assert (code, out) == (130, "")
-        assert err.endswith("nothing was deleted\n")
-    assert runs() == ["a", "b", RUN]
+        assert_it_deletes_nothing(process)
 
 
 def test_ctrl_c_at_the_question(three):
     with at_a_terminal("a") as (process, _, _):
         process.send_signal(signal.SIGINT)
-        code, out, err = ended(process)
-        assert (code, out) == (130, "")
-        assert err.endswith("nothing was deleted\n")
-    assert runs() == ["a", "b", RUN]
+        assert_it_deletes_nothing(process)
 
 
 def test_a_terminal_is_not_asked_about_nothing(three):

@@ -380,7 +380,7 @@ LOG = (
     Mutant(
         name="a commit that failed half-way into the batch is written",
         file=WRITER,
-        old="progress.fail(error)\n            raise",
+        old="self.progress.fail(error)\n            raise",
         new="raise",
         tests=(ROUND_TRIP + "appends_are_idempotent_and_leave_no_gap",),
     ),

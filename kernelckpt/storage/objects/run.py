@@ -57,8 +57,7 @@ class Runs:
         found = await self._client.get(self._key(run_id))
         if found is None or (record := self._sound(self._key(run_id), found)) is None:
             return None
-        folder = f"{self._folder}/{run_key(run_id)}/{record.attempt.hex()}"
-        return Place(folder, record.kind == DOOMED, found.version)
+        return Place(self._attempt(run_id, record.attempt), record.kind == DOOMED, found.version)
 
     async def create(self, run_id: str) -> Place:
         """Where a run lies, which exists from now on."""
@@ -80,15 +79,14 @@ class Runs:
 
     async def attempts(self, run_id: str) -> Sequence[str]:
         """The folders of all runs of this id that there ever were, as far as something is left in them."""
-        return await self._client.folders(f"{self._folder}/{run_key(run_id)}")
+        return await self._client.folders(self._of(run_id))
 
     async def doom_damaged(self, run_id: str) -> Place | None:
         """`doom` for a run of which nobody can say where it lies; None when that was mended meanwhile."""
         found = await self._client.get(self._key(run_id))
         if found is None:
             return None
-        attempt = os.urandom(16)
-        lost = Place(f"{self._folder}/{run_key(run_id)}/{attempt.hex()}", False, found.version)
+        lost = Place(self._attempt(run_id, os.urandom(16)), False, found.version)
         return await self.doom(run_id, lost)
 
     async def doom(self, run_id: str, place: Place) -> Place | None:
@@ -136,5 +134,13 @@ class Runs:
         while page := await self._client.page(folder):
             await self._client.delete(listed.key for listed in page)
 
+    def _of(self, run_id: str) -> str:
+        """The folder of all runs of an id."""
+        return f"{self._folder}/{run_key(run_id)}"
+
     def _key(self, run_id: str) -> str:
-        return f"{self._folder}/{run_key(run_id)}/run"
+        return f"{self._of(run_id)}/run"
+
+    def _attempt(self, run_id: str, attempt: bytes) -> str:
+        """The folder of one of them."""
+        return f"{self._of(run_id)}/{attempt.hex()}"

@@ -287,7 +287,7 @@ class ObjectStorage(StorageBackend):
         """Doom a run of which nobody can say where it lies, unless one that may be it is owned."""
         await self._proof.ensure()
         for folder in await self._runs.attempts(run_id):
-            log = Log(self._client, f"{folder}/log", self._cache)
+            log = self._new_log(folder)
             tail, owner = await log.tail(), await find_owner(self._client, log.folder)
             if alive := await living_holder(self._client, self._id, tail, owner):
                 raise refusal.owned(run_id, alive)
@@ -309,7 +309,10 @@ class ObjectStorage(StorageBackend):
         return place
 
     def _log(self, place: Place) -> Log:
-        return self._logs.setdefault(place.folder, Log(self._client, f"{place.folder}/log", self._cache))
+        return self._logs.setdefault(place.folder, self._new_log(place.folder))
+
+    def _new_log(self, folder: str) -> Log:
+        return Log(self._client, f"{folder}/log", self._cache)
 
     def _inbox(self, place: Place) -> Inbox:
         return self._inboxes.setdefault(place.folder, Inbox(self._client, f"{place.folder}/inbox"))
